@@ -1,0 +1,272 @@
+//! What a scanned head means: a view over the received bytes, nothing copied. Imports `scan`.
+
+use crate::{
+    error::PeerError,
+    http1::{
+        list,
+        scan::{HeadScan, Name},
+    },
+};
+
+/// A request whose head is complete: the bytes and the positions found in them.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    head: &'a [u8],
+    scan: &'a HeadScan,
+}
+
+/// How the end of a request's body is known, RFC 9112 §6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Framing {
+    /// So many bytes; 0 where there is no body.
+    Length(u64),
+    /// Chunks up to an empty one.
+    Chunked,
+}
+
+impl<'a> Request<'a> {
+    /// The request in `head`, over which `scan` has come to [`Progress::Complete`](super::Progress::Complete).
+    pub fn new(head: &'a [u8], scan: &'a HeadScan) -> Request<'a> {
+        Request { head, scan }
+    }
+
+    /// The method, case-sensitive.
+    pub fn method(&self) -> &'a [u8] {
+        self.scan.method.of(self.head)
+    }
+
+    /// The target as it stands in the request line.
+    pub fn target(&self) -> &'a [u8] {
+        self.scan.target.of(self.head)
+    }
+
+    /// Whether this is HTTP/1.1; else it is HTTP/1.0.
+    pub fn is_http11(&self) -> bool {
+        self.scan.minor_version == 1
+    }
+
+    /// All field lines in order: name and value.
+    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
+        let head = self.head;
+        self.scan.fields.iter().map(move |field| (field.name.of(head), field.value.of(head)))
+    }
+
+    /// The values of all lines of one field, in order.
+    pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
+        let head = self.head;
+        self.scan.fields.iter().filter(move |field| field.known == name).map(move |field| field.value.of(head))
+    }
+
+    /// The value of a field that may stand once: `Ok(None)` without it.
+    ///
+    /// # Errors
+    /// `Err(())` where it is repeated.
+    #[expect(clippy::result_unit_err, reason = "each caller knows which error a repetition is")]
+    pub fn single(&self, name: Name) -> Result<Option<&'a [u8]>, ()> {
+        let mut values = self.values(name);
+        match (values.next(), values.next()) {
+            (value, None) => Ok(value),
+            _ => Err(()),
+        }
+    }
+
+    /// Whether a list field names this element in any case.
+    pub fn lists(&self, name: Name, element: &str) -> bool {
+        list(self.values(name)).any(|value| value.eq_ignore_ascii_case(element.as_bytes()))
+    }
+
+    /// The host and optional port that the request is for: from an absolute target, else from Host; empty in an HTTP/1.0 request without both.
+    ///
+    /// # Errors
+    /// [`PeerError::Host`] for a missing, repeated or malformed one, [`PeerError::Target`] for a malformed target.
+    pub fn authority(&self) -> Result<&'a [u8], PeerError> {
+        let host = self.single(Name::Host).map_err(|()| PeerError::Host)?;
+        match host {
+            Some(host) if !is_authority(host) => return Err(PeerError::Host),
+            None if self.is_http11() => return Err(PeerError::Host),
+            _ => {}
+        }
+        let (authority, _) = self.split_target()?;
+        Ok(authority.or(host).unwrap_or_default())
+    }
+
+    /// The path of the target, without the query.
+    ///
+    /// # Errors
+    /// [`PeerError::Target`] where the target is neither a path nor an absolute http URI, holds a byte outside visible ASCII, or has a fragment.
+    pub fn path(&self) -> Result<&'a [u8], PeerError> {
+        let (_, path) = self.split_target()?;
+        Ok(path.split(|&byte| byte == b'?').next().unwrap_or_default())
+    }
+
+    /// The authority of an absolute target, and the path with the query, RFC 9112 §3.2.
+    fn split_target(&self) -> Result<(Option<&'a [u8]>, &'a [u8]), PeerError> {
+        let target = self.target();
+        if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+            return Err(PeerError::Target);
+        }
+        if target[0] == b'/' {
+            return Ok((None, target));
+        }
+        let scheme_end = target.windows(3).position(|window| window == b"://").ok_or(PeerError::Target)?;
+        let scheme = &target[..scheme_end];
+        if ![&b"http"[..], b"https", b"ws", b"wss"].iter().any(|known| scheme.eq_ignore_ascii_case(known)) {
+            return Err(PeerError::Target);
+        }
+        let rest = &target[scheme_end + 3..];
+        let (authority, path) = rest.split_at(rest.iter().position(|&byte| byte == b'/' || byte == b'?').unwrap_or(rest.len()));
+        if !is_authority(authority) {
+            return Err(PeerError::Target);
+        }
+        // RFC 9110 §4.2.3: an empty path is the path "/".
+        Ok((Some(authority), if path.starts_with(b"/") { path } else { b"/" }))
+    }
+
+    /// How the body ends.
+    ///
+    /// # Errors
+    /// What is ambiguous is refused rather than repaired, RFC 9112 §6.1 and §6.3: [`PeerError::ContentLength`],
+    /// [`PeerError::TransferEncoding`], [`PeerError::TransferCoding`].
+    pub fn framing(&self) -> Result<Framing, PeerError> {
+        let length = self.single(Name::ContentLength).map_err(|()| PeerError::ContentLength)?;
+        if self.values(Name::TransferEncoding).next().is_none() {
+            return Ok(Framing::Length(length.map_or(Ok(0), decimal)?));
+        }
+        if length.is_some() || !self.is_http11() {
+            return Err(PeerError::TransferEncoding);
+        }
+        let chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let codings: Vec<&[u8]> = list(self.values(Name::TransferEncoding)).collect();
+        match codings.as_slice() {
+            [only] if chunked(only) => Ok(Framing::Chunked),
+            [before @ .., _] if before.iter().any(|coding| chunked(coding)) => Err(PeerError::TransferEncoding),
+            [] => Err(PeerError::TransferEncoding),
+            _ => Err(PeerError::TransferCoding),
+        }
+    }
+
+    /// Whether the connection may carry another request after this one, RFC 9112 §9.3.
+    pub fn keeps_alive(&self) -> bool {
+        if self.is_http11() { !self.lists(Name::Connection, "close") } else { self.lists(Name::Connection, "keep-alive") }
+    }
+}
+
+fn decimal(value: &[u8]) -> Result<u64, PeerError> {
+    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
+        return Err(PeerError::ContentLength);
+    }
+    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(PeerError::ContentLength)
+}
+
+/// `uri-host [ ":" port ]`, RFC 3986 §3.2.2, with a host that is not empty.
+fn is_authority(bytes: &[u8]) -> bool {
+    let (host, port) = match bytes {
+        [b'[', rest @ ..] => {
+            let Some(end) = memchr::memchr(b']', rest) else { return false };
+            if !rest[..end].iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte)) {
+                return false;
+            }
+            (&rest[..end], &rest[end + 1..])
+        }
+        _ => {
+            let (host, port) = bytes.split_at(memchr::memchr(b':', bytes).unwrap_or(bytes.len()));
+            if !host.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=".contains(byte)) {
+                return false;
+            }
+            (host, port)
+        }
+    };
+    let port_is_valid = match port {
+        [] => true,
+        [b':', digits @ ..] => digits.len() <= 5 && digits.iter().all(u8::is_ascii_digit),
+        _ => false,
+    };
+    !host.is_empty() && port_is_valid
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        http1::Progress,
+        limits::HttpLimits,
+    };
+
+    fn with_request<T>(head: &str, test: impl FnOnce(&Request<'_>) -> T) -> T {
+        let mut scan = HeadScan::default();
+        let progress = scan.advance(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
+        assert_eq!(progress, Progress::Complete(head.len()));
+        test(&Request::new(head.as_bytes(), &scan))
+    }
+
+    #[test]
+    fn hosts() {
+        for (host, valid) in [
+            ("a", true), ("a.example:8080", true), ("[::1]:80", true), ("127.0.0.1", true), ("a:", true),
+            ("", false), ("a b", false), ("a/b", false), ("u@a", false), ("[::1", false), ("a:x", false), ("[::1]x", false), ("é", false),
+        ] {
+            let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let expected = if valid { Ok(host.as_bytes().to_vec()) } else { Err(PeerError::Host) };
+            assert_eq!(with_request(&head, |request| request.authority().map(<[u8]>::to_vec)), expected, "{host}");
+        }
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\n\r\n", Err(PeerError::Host)),
+            ("GET / HTTP/1.1\r\nHost: a\r\nhost: a\r\n\r\n", Err(PeerError::Host)),
+            ("GET / HTTP/1.0\r\n\r\n", Ok(&b""[..])),
+            ("GET http://b/x HTTP/1.1\r\nHost: a\r\n\r\n", Ok(b"b")),
+        ] {
+            with_request(head, |request| assert_eq!(request.authority(), expected, "{head}"));
+        }
+    }
+
+    #[test]
+    fn paths() {
+        for (target, path) in [
+            ("/", Ok("/")), ("/a/b?c=/d", Ok("/a/b")), ("http://a", Ok("/")), ("WS://a:80/x?y", Ok("/x")), ("http://a?q", Ok("/")),
+            ("*", Err(PeerError::Target)), ("a", Err(PeerError::Target)), ("/a#b", Err(PeerError::Target)),
+            ("ftp://a/", Err(PeerError::Target)), ("http:///x", Err(PeerError::Target)), ("/\u{e9}", Err(PeerError::Target)),
+        ] {
+            let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
+            assert_eq!(with_request(&head, |request| request.path().map(<[u8]>::to_vec)), path.map(|path| path.as_bytes().to_vec()), "{target}");
+        }
+    }
+
+    #[test]
+    fn body_framing() {
+        use Framing::{Chunked, Length};
+        for (fields, expected) in [
+            ("", Ok(Length(0))),
+            ("Content-Length: 5\r\n", Ok(Length(5))),
+            ("Content-Length: +5\r\n", Err(PeerError::ContentLength)),
+            ("Content-Length:\r\n", Err(PeerError::ContentLength)),
+            ("Content-Length: 5, 5\r\n", Err(PeerError::ContentLength)),
+            ("Content-Length: 99999999999999999999\r\n", Err(PeerError::ContentLength)),
+            ("Content-Length: 5\r\nContent-Length: 6\r\n", Err(PeerError::ContentLength)),
+            ("Transfer-Encoding: Chunked\r\n", Ok(Chunked)),
+            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(PeerError::TransferEncoding)),
+            ("Transfer-Encoding: chunked, gzip\r\n", Err(PeerError::TransferEncoding)),
+            ("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", Err(PeerError::TransferEncoding)),
+            ("Transfer-Encoding:\r\n", Err(PeerError::TransferEncoding)),
+            ("Transfer-Encoding: gzip, chunked\r\n", Err(PeerError::TransferCoding)),
+            ("Transfer-Encoding: xchunked\r\n", Err(PeerError::TransferCoding)),
+        ] {
+            let head = format!("POST / HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
+            with_request(&head, |request| assert_eq!(request.framing(), expected, "{fields}"));
+        }
+        with_request("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", |request| {
+            assert_eq!(request.framing(), Err(PeerError::TransferEncoding));
+        });
+    }
+
+    #[test]
+    fn persistence() {
+        for (head, expected) in [
+            ("GET / HTTP/1.1\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\n\r\n", false),
+            ("GET / HTTP/1.0\r\nConnection: foo,\tKeep-Alive\r\n\r\n", true),
+        ] {
+            with_request(head, |request| assert_eq!(request.keeps_alive(), expected, "{head}"));
+        }
+    }
+}
