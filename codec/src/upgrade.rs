@@ -106,7 +106,8 @@ fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>
     let subprotocol = subprotocol(request, policy)?;
     let deflate = match &policy.deflate {
         Some(deflate) => deflate::negotiate(request.values(Name::SecWebSocketExtensions), deflate),
-        None => deflate::negotiate(request.values(Name::SecWebSocketExtensions), &deflate::Policy { client_context_takeover: false }).map(|_| None),
+        None => deflate::negotiate(request.values(Name::SecWebSocketExtensions), &deflate::Policy { client_context_takeover: false })
+            .map(|_| None),
     };
     Ok(Switch { key, subprotocol, deflate: deflate.map_err(|_| PeerError::Negotiation)? })
 }
@@ -215,8 +216,7 @@ mod tests {
         upgrade(&format!("{KEY}Sec-WebSocket-Version: 13\r\n{fields}"))
     }
 
-    const ANSWER: &str =
-        "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+    const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
     #[test]
     fn the_rfc_s_example() {

@@ -113,13 +113,7 @@ impl WebSocket {
             Role::Server => !agreement.client_no_context_takeover,
             Role::Client => !agreement.server_no_context_takeover,
         });
-        WebSocket {
-            role,
-            state: State::Open,
-            deflate: deflate.is_some(),
-            partial: None,
-            inflater: peer_keeps_context.then(Box::default),
-        }
+        WebSocket { role, state: State::Open, deflate: deflate.is_some(), partial: None, inflater: peer_keeps_context.then(Box::default) }
     }
 
     /// Whether messages may be sent.

@@ -1,2 +1,115 @@
-//! The binary.
-fn main() {}
+//! The `fantail` binary: reads the command line, starts the server, serves the internal port on this thread, and ends it on a signal.
+
+mod cli;
+
+use std::{
+    io::{self, IsTerminal, Write},
+    net::TcpListener,
+    process::ExitCode,
+    sync::{Arc, atomic::AtomicBool},
+    thread,
+};
+
+use cli::Command;
+use fantail::{Server, api::Api, config, config::Config, demo};
+use mimalloc::MiMalloc;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::oneshot,
+};
+use tracing_subscriber::EnvFilter;
+
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;
+
+/// The exit status for what the user can mend: arguments, configuration, an address in use.
+const EXIT_USAGE: u8 = 2;
+
+type Failure = Box<dyn std::error::Error>;
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    match cli::parse().map_err(Failure::from).and_then(execute) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("fantail: {error}");
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn execute(command: Command) -> Result<ExitCode, Failure> {
+    match command {
+        Command::Serve(args) => serve(&args.load(&[])?, false),
+        Command::Demo(args) => serve(&args.load(&[("hub.client_publish", "true")])?, true),
+        Command::CheckConfig { file } => {
+            config::load(&[], Some(&file), std::iter::empty(), &[])?;
+            println!("{} is valid", file.display());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::DefaultConfig => {
+            print!("{}", config::DEFAULT_CONFIG);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
+    let internal = TcpListener::bind(config.internal).map_err(|error| format!("cannot listen on {}: {error}", config.internal))?;
+    let server = Server::start(config, if with_demo { demo::FILES } else { &[] })?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Handlers are in place before anyone is told that we listen.
+    let (mut terminate, mut interrupt) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
+    };
+    println!("listening edge={} internal={} driver=epoll workers={}", server.edge, internal.local_addr()?, config.workers);
+    io::stdout().flush()?;
+
+    let api = Api::new(config, Arc::clone(&server.hub), server.metrics.clone());
+    let stop_feeds = Arc::new(AtomicBool::new(false));
+    if with_demo {
+        let (hub, stop) = (Arc::clone(&server.hub), Arc::clone(&stop_feeds));
+        thread::spawn(move || demo::feeds::run(&stop, |channel, kind, payload| hub.publish(channel, kind, payload)));
+        tracing::info!("open http://{}/ in a browser", server.edge);
+    }
+    let stop = server.stopper();
+    let (ended, mut end) = oneshot::channel();
+    thread::spawn(move || ended.send(server.join()));
+
+    runtime.block_on(async {
+        tokio::spawn(Arc::clone(&api).serve(internal));
+        tokio::select! {
+            result = &mut end => return finish(result),
+            name = first(&mut terminate, &mut interrupt) => tracing::info!("{name}: closing every client; a second signal ends at once"),
+        }
+        api.shutting_down();
+        stop_feeds.store(true, std::sync::atomic::Ordering::Relaxed);
+        stop();
+        tokio::select! {
+            result = end => finish(result),
+            _ = first(&mut terminate, &mut interrupt) => Ok(ExitCode::FAILURE),
+        }
+    })
+}
+
+/// Waits for either signal.
+async fn first(terminate: &mut Signal, interrupt: &mut Signal) -> &'static str {
+    tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    }
+}
+
+/// All workers have ended.
+fn finish(result: Result<io::Result<()>, oneshot::error::RecvError>) -> Result<ExitCode, Failure> {
+    match result {
+        Ok(Ok(())) => Ok(ExitCode::SUCCESS),
+        Ok(Err(error)) => {
+            tracing::error!(%error, "a worker failed");
+            Ok(ExitCode::FAILURE)
+        }
+        Err(error) => Err(error.into()),
+    }
+}

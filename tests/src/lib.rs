@@ -1,1 +1,48 @@
-//! Harness.
+//! The harness of the integration tests: it runs the real `fantail` binary and talks to it over plain TCP sockets.
+//!
+//! It is an independent witness: frames, HTTP messages and DEFLATE are encoded and read here by naive code of its own, so that a
+//! mistake in the codec cannot hide behind itself. It imports nothing of Fantail, and no test waits by sleeping for a guessed time.
+//!
+//! - [`Server`]: one process, its addresses, its memory and descriptors; it must outlive the test.
+//! - [`Peer`]: one connection, exact bytes out, answers and frames in.
+//! - [`Request`], [`Response`], [`Frame`]: what goes over it.
+//! - [`on_each_driver!`]: mounts the same test bodies on every driver.
+
+mod deflate;
+mod frame;
+mod http;
+mod inflate;
+mod peer;
+mod random;
+mod server;
+
+pub use deflate::Deflater;
+pub use frame::{Frame, frames};
+pub use http::{Request, Response};
+pub use inflate::{Inflated, inflate};
+pub use peer::Peer;
+pub use random::Random;
+pub use server::{Publisher, Server, binary, eventually, raise_descriptor_limit};
+
+use std::time::Duration;
+
+/// How long a test waits before it calls the server hung. No test asserts anything about time beyond this.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Mounts test bodies, `fn name(driver: &str)`, as one `#[test]` per driver.
+///
+/// The bodies are named in a list instead of being written inside the macro so that rustfmt sees them; one that was forgotten
+/// in the list is reported by the compiler as dead code. A new driver is one more `mod` here.
+#[macro_export]
+macro_rules! on_each_driver {
+    ($($body:ident),+ $(,)?) => {
+        mod epoll {
+            $(
+                #[test]
+                fn $body() {
+                    super::$body("epoll");
+                }
+            )+
+        }
+    };
+}

@@ -26,9 +26,9 @@ impl fmt::Display for MalformedExtension {
             Self::Grammar { at, expected } => {
                 write!(f, "Sec-WebSocket-Extensions, byte {at}: expected {expected}")
             }
-            Self::NotOffered => f.write_str(
-                "Sec-WebSocket-Extensions: expected at most one permessage-deflate, with parameters that answer the offer",
-            ),
+            Self::NotOffered => {
+                f.write_str("Sec-WebSocket-Extensions: expected at most one permessage-deflate, with parameters that answer the offer")
+            }
         }
     }
 }
@@ -76,10 +76,7 @@ impl<'a> Line<'a> {
             Some(b'"') => self.quoted()?,
             _ => self.token()?,
         };
-        Ok(Some(Parameter {
-            name,
-            value: Some(Value(value)),
-        }))
+        Ok(Some(Parameter { name, value: Some(Value(value)) }))
     }
 
     fn token(&mut self) -> Result<&'a [u8], MalformedExtension> {
@@ -126,10 +123,7 @@ impl<'a> Line<'a> {
     }
 
     fn expected(&self, expected: &'static str) -> MalformedExtension {
-        MalformedExtension::Grammar {
-            at: self.at,
-            expected,
-        }
+        MalformedExtension::Grammar { at: self.at, expected }
     }
 }
 
@@ -225,10 +219,7 @@ mod tests {
             }
         }
         let error = normalized(b"foo;").unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "Sec-WebSocket-Extensions, byte 4: expected a token"
-        );
+        assert_eq!(error.to_string(), "Sec-WebSocket-Extensions, byte 4: expected a token");
     }
 
     proptest! {

@@ -32,12 +32,8 @@ pub enum InflateError {
 impl fmt::Display for InflateError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Corrupt => {
-                "compressed message: expected DEFLATE blocks that end in an empty stored block"
-            }
-            Self::TooLarge => {
-                "compressed message: expected no more inflated bytes and final blocks than the limits allow"
-            }
+            Self::Corrupt => "compressed message: expected DEFLATE blocks that end in an empty stored block",
+            Self::TooLarge => "compressed message: expected no more inflated bytes and final blocks than the limits allow",
         })
     }
 }
@@ -56,10 +52,7 @@ pub struct Inflater {
 impl Inflater {
     /// Allocates some 50 KB.
     pub fn new() -> Self {
-        Self {
-            stream: Inflate::new(false, WINDOW_BITS_MAX),
-            history: VecDeque::new(),
-        }
+        Self { stream: Inflate::new(false, WINDOW_BITS_MAX), history: VecDeque::new() }
     }
 
     /// Appends to `out` the message whose compressed payload is `compressed`, at most `bytes_max` bytes.
@@ -67,13 +60,7 @@ impl Inflater {
     /// With `keep_context` the message may refer to those before it, which must have come from the same peer, and
     /// an error is the end of that peer's messages. After an error `out` holds some of the message, never more
     /// than `bytes_max + 1` bytes.
-    pub fn message(
-        &mut self,
-        compressed: &[u8],
-        keep_context: bool,
-        bytes_max: usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), InflateError> {
+    pub fn message(&mut self, compressed: &[u8], keep_context: bool, bytes_max: usize, out: &mut Vec<u8>) -> Result<(), InflateError> {
         if !keep_context {
             self.stream.reset(false);
             self.history.clear();
@@ -127,13 +114,7 @@ impl Inflater {
     }
 
     /// Inflates into at most `room` more bytes of `out`.
-    fn step(
-        &mut self,
-        input: &[u8],
-        room: usize,
-        flush: InflateFlush,
-        out: &mut Vec<u8>,
-    ) -> Result<Step, InflateError> {
+    fn step(&mut self, input: &[u8], room: usize, flush: InflateFlush, out: &mut Vec<u8>) -> Result<Step, InflateError> {
         let filled = out.len();
         out.resize(filled + room, 0);
         let (taken, made) = (self.stream.total_in(), self.stream.total_out());
@@ -154,9 +135,7 @@ impl Inflater {
     /// (§7.2.1): the next block starts at the next byte.
     fn next_stream(&mut self) {
         self.stream.reset(false);
-        self.stream
-            .set_dictionary(self.history.make_contiguous())
-            .expect("a raw stream takes any dictionary");
+        self.stream.set_dictionary(self.history.make_contiguous()).expect("a raw stream takes any dictionary");
     }
 
     fn remember(&mut self, output: &[u8]) {
@@ -198,11 +177,7 @@ mod tests {
         next_inflated(&mut Inflater::new(), compressed, false)
     }
 
-    fn next_inflated(
-        inflater: &mut Inflater,
-        compressed: &[u8],
-        keep_context: bool,
-    ) -> Result<Vec<u8>, InflateError> {
+    fn next_inflated(inflater: &mut Inflater, compressed: &[u8], keep_context: bool) -> Result<Vec<u8>, InflateError> {
         let mut out = Vec::new();
         inflater.message(compressed, keep_context, 1 << 20, &mut out)?;
         Ok(out)
@@ -217,11 +192,7 @@ mod tests {
 
     impl Peer {
         fn new(level: i32) -> Self {
-            Self {
-                stream: Deflate::new(level, false, WINDOW_BITS_MAX),
-                level,
-                sent: Vec::new(),
-            }
+            Self { stream: Deflate::new(level, false, WINDOW_BITS_MAX), level, sent: Vec::new() }
         }
 
         fn message(&mut self, pieces: &[(Vec<u8>, bool)]) -> Vec<u8> {
@@ -258,10 +229,7 @@ mod tests {
     fn rfc7692_7_2_3_2_shared_window() {
         let mut inflater = Inflater::new();
         for message in [&HELLO[..], &HELLO_AGAIN, &HELLO_AGAIN] {
-            assert_eq!(
-                next_inflated(&mut inflater, message, true).unwrap(),
-                b"Hello"
-            );
+            assert_eq!(next_inflated(&mut inflater, message, true).unwrap(), b"Hello");
         }
     }
 
@@ -269,22 +237,14 @@ mod tests {
     fn without_context_a_reference_to_an_earlier_message_is_corrupt() {
         let mut inflater = Inflater::new();
         for first in [&HELLO[..], &HELLO_FINAL] {
-            assert_eq!(
-                next_inflated(&mut inflater, first, false).unwrap(),
-                b"Hello"
-            );
-            assert_eq!(
-                next_inflated(&mut inflater, &HELLO_AGAIN, false),
-                Err(InflateError::Corrupt)
-            );
+            assert_eq!(next_inflated(&mut inflater, first, false).unwrap(), b"Hello");
+            assert_eq!(next_inflated(&mut inflater, &HELLO_AGAIN, false), Err(InflateError::Corrupt));
         }
     }
 
     #[test]
     fn rfc7692_7_2_3_3_stored_block() {
-        let stored = [
-            0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
-        ];
+        let stored = [0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00];
         assert_eq!(inflated(&stored).unwrap(), b"Hello");
     }
 
@@ -292,17 +252,12 @@ mod tests {
     fn rfc7692_7_2_3_4_bfinal() {
         assert_eq!(inflated(&HELLO_FINAL).unwrap(), b"Hello");
         // The empty stored block at the end may be the final one as well.
-        assert_eq!(
-            inflated(&[&HELLO[..6], &[0x01]].concat()).unwrap(),
-            b"Hello"
-        );
+        assert_eq!(inflated(&[&HELLO[..6], &[0x04]].concat()).unwrap(), b"Hello");
     }
 
     #[test]
     fn rfc7692_7_2_3_5_two_blocks() {
-        let two = [
-            0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
-        ];
+        let two = [0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00];
         assert_eq!(inflated(&two).unwrap(), b"Hello");
     }
 
@@ -311,14 +266,8 @@ mod tests {
         for keep_context in [false, true] {
             let mut inflater = Inflater::new();
             for empty in [&[0][..], &[], &[1], &[2, 0], &[3, 0, 0]] {
-                assert_eq!(
-                    next_inflated(&mut inflater, empty, keep_context).unwrap(),
-                    b""
-                );
-                assert_eq!(
-                    next_inflated(&mut inflater, &HELLO, keep_context).unwrap(),
-                    b"Hello"
-                );
+                assert_eq!(next_inflated(&mut inflater, empty, keep_context).unwrap(), b"");
+                assert_eq!(next_inflated(&mut inflater, &HELLO, keep_context).unwrap(), b"Hello");
             }
         }
     }
@@ -326,18 +275,9 @@ mod tests {
     #[test]
     fn checklist_28_the_message_after_a_final_block_works_and_shares_the_window() {
         let mut inflater = Inflater::new();
-        let ends_final = [&HELLO[..6], &[0x01]].concat();
-        for message in [
-            &HELLO_FINAL[..],
-            &HELLO_AGAIN,
-            &ends_final,
-            &HELLO_AGAIN,
-            &HELLO,
-        ] {
-            assert_eq!(
-                next_inflated(&mut inflater, message, true).unwrap(),
-                b"Hello"
-            );
+        let ends_final = [&HELLO[..6], &[0x04]].concat();
+        for message in [&HELLO_FINAL[..], &HELLO_AGAIN, &ends_final, &HELLO_AGAIN, &HELLO] {
+            assert_eq!(next_inflated(&mut inflater, message, true).unwrap(), b"Hello");
         }
         let both = [&HELLO_FINAL[..7], &HELLO_AGAIN].concat();
         assert_eq!(inflated(&both).unwrap(), b"HelloHello");
@@ -345,29 +285,16 @@ mod tests {
 
     #[test]
     fn checklist_29_a_message_that_does_not_end_with_its_blocks_is_corrupt() {
-        let message =
-            Peer::new(6).message(&[(b"a little text, a little more text".repeat(9), false)]);
+        let message = Peer::new(6).message(&[(b"a little text, a little more text".repeat(9), false)]);
         for end in 1..message.len() {
-            assert_eq!(
-                inflated(&message[..end]),
-                Err(InflateError::Corrupt),
-                "cut at {end}"
-            );
+            assert_eq!(inflated(&message[..end]), Err(InflateError::Corrupt), "cut at {end}");
         }
         for garbage in [&[0x55][..], &[0x00], &SYNC_TAIL, b"Hello"] {
             let message = [&message, garbage].concat();
-            assert_eq!(
-                inflated(&message),
-                Err(InflateError::Corrupt),
-                "{garbage:?}"
-            );
+            assert_eq!(inflated(&message), Err(InflateError::Corrupt), "{garbage:?}");
         }
         // BTYPE 3, a stored block with a wrong complement, and a final block without the empty one.
-        for wrong in [
-            &[0x06][..],
-            &[0x00, 0x05, 0x00, 0xfa, 0xfe],
-            &HELLO_FINAL[..7],
-        ] {
+        for wrong in [&[0x06][..], &[0x00, 0x05, 0x00, 0xfa, 0xfe], &HELLO_FINAL[..7]] {
             assert_eq!(inflated(wrong), Err(InflateError::Corrupt), "{wrong:?}");
         }
     }
@@ -377,10 +304,7 @@ mod tests {
         let mut inflater = Inflater::new();
         for wrong in [&[0x06][..], &HELLO[..4], &HELLO_FINAL[..7]] {
             assert!(next_inflated(&mut inflater, wrong, false).is_err());
-            assert_eq!(
-                next_inflated(&mut inflater, &HELLO, false).unwrap(),
-                b"Hello"
-            );
+            assert_eq!(next_inflated(&mut inflater, &HELLO, false).unwrap(), b"Hello");
         }
     }
 
@@ -405,10 +329,7 @@ mod tests {
             assert!(out.starts_with(b"beforeHello"));
         }
         let mut out = Vec::new();
-        assert_eq!(
-            Inflater::new().message(&HELLO, false, usize::MAX, &mut out),
-            Ok(())
-        );
+        assert_eq!(Inflater::new().message(&HELLO, false, usize::MAX, &mut out), Ok(()));
         assert_eq!(Inflater::new().message(&[0], false, 0, &mut out), Ok(()));
     }
 
@@ -416,17 +337,11 @@ mod tests {
     fn final_blocks_are_counted() {
         let streams = |count| [EMPTY_FINAL.repeat(count), vec![0]].concat();
         assert_eq!(inflated(&streams(FINAL_BLOCKS_MAX)), Ok(Vec::new()));
-        assert_eq!(
-            inflated(&streams(FINAL_BLOCKS_MAX + 1)),
-            Err(InflateError::TooLarge)
-        );
+        assert_eq!(inflated(&streams(FINAL_BLOCKS_MAX + 1)), Err(InflateError::TooLarge));
     }
 
     fn piece() -> impl Strategy<Value = (Vec<u8>, bool)> {
-        let bytes = prop_oneof![
-            any::<Vec<u8>>(),
-            (vec(any::<u8>(), 1..300), 1usize..200).prop_map(|(part, times)| part.repeat(times)),
-        ];
+        let bytes = prop_oneof![any::<Vec<u8>>(), (vec(any::<u8>(), 1..300), 1usize..200).prop_map(|(part, times)| part.repeat(times)),];
         (bytes, any::<bool>())
     }
 

@@ -4,10 +4,7 @@
 //! subscriber with the same window, and no connection holds a compressor. Owns the field's grammar, the
 //! negotiation of both sides, and the use of zlib; knows nothing of frames. Imports nothing else of the crate.
 
-#[expect(
-    clippy::module_inception,
-    reason = "the room is named after the extension, the file after what it does"
-)]
+#[expect(clippy::module_inception, reason = "the room is named after the extension, the file after what it does")]
 mod deflate;
 mod grammar;
 mod inflate;

@@ -55,10 +55,7 @@ impl Agreement {
 ///
 /// `None`: the handshake goes on without compression, because nothing acceptable was offered. All lines are read
 /// to their end even so: a malformed one fails the handshake wherever it stands.
-pub fn negotiate<'a>(
-    lines: impl Iterator<Item = &'a [u8]>,
-    policy: &Policy,
-) -> Result<Option<Agreement>, MalformedExtension> {
+pub fn negotiate<'a>(lines: impl Iterator<Item = &'a [u8]>, policy: &Policy) -> Result<Option<Agreement>, MalformedExtension> {
     let mut agreement = None;
     for_each_extension(lines, Side::Offer, |offer| {
         agreement = agreement.or_else(|| offer?.answer(policy));
@@ -77,9 +74,7 @@ pub fn write_offer(out: &mut Vec<u8>) {
 ///
 /// `None`: no compression. An answer that is malformed, holds what was not offered, or binds our compressor to the
 /// window of 8 bits that zlib lacks, fails the connection (RFC 7692 §7.1).
-pub fn accept_response<'a>(
-    lines: impl Iterator<Item = &'a [u8]>,
-) -> Result<Option<Agreement>, MalformedExtension> {
+pub fn accept_response<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Option<Agreement>, MalformedExtension> {
     let mut answers = 0;
     let mut agreement = None;
     for_each_extension(lines, Side::Response, |answer| {
@@ -115,10 +110,7 @@ fn for_each_extension<'a>(
     }
     // The list is `1#extension`: a field that is there names at least one.
     if empty == Some(true) {
-        return Err(MalformedExtension::Grammar {
-            at: 0,
-            expected: "an extension",
-        });
+        return Err(MalformedExtension::Grammar { at: 0, expected: "an extension" });
     }
     Ok(())
 }
@@ -142,12 +134,8 @@ impl Parameters {
     /// `None` declines the element: the parameter is unknown, there already, or its value does not fit.
     fn with(mut self, parameter: Parameter<'_>, side: Side) -> Option<Self> {
         let repeated = match (parameter.name, parameter.value) {
-            (b"server_no_context_takeover", None) => {
-                std::mem::replace(&mut self.server_no_context_takeover, true)
-            }
-            (b"client_no_context_takeover", None) => {
-                std::mem::replace(&mut self.client_no_context_takeover, true)
-            }
+            (b"server_no_context_takeover", None) => std::mem::replace(&mut self.server_no_context_takeover, true),
+            (b"client_no_context_takeover", None) => std::mem::replace(&mut self.client_no_context_takeover, true),
             (b"server_max_window_bits", Some(value)) => {
                 let bits = window_bits(value)?;
                 self.server_max_window_bits.replace(bits).is_some()
@@ -157,10 +145,7 @@ impl Parameters {
                 self.client_max_window_bits.replace(bits).is_some()
             }
             // Without a value an offer says that the client understands the parameter, and bounds nothing.
-            (b"client_max_window_bits", None) if side == Side::Offer => self
-                .client_max_window_bits
-                .replace(WINDOW_BITS_MAX)
-                .is_some(),
+            (b"client_max_window_bits", None) if side == Side::Offer => self.client_max_window_bits.replace(WINDOW_BITS_MAX).is_some(),
             _ => return None,
         };
         (!repeated).then_some(self)
@@ -178,8 +163,7 @@ impl Parameters {
             server_window_bits,
             client_window_bits: self.client_max_window_bits.unwrap_or(WINDOW_BITS_MAX),
             server_no_context_takeover: true,
-            client_no_context_takeover: self.client_no_context_takeover
-                || !policy.client_context_takeover,
+            client_no_context_takeover: self.client_no_context_takeover || !policy.client_context_takeover,
             server_window_named: self.server_max_window_bits.is_some(),
         })
     }
@@ -212,9 +196,7 @@ mod tests {
     use super::*;
     use std::time::{Duration, Instant};
 
-    const STRICT: Policy = Policy {
-        client_context_takeover: false,
-    };
+    const STRICT: Policy = Policy { client_context_takeover: false };
     const BARE: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 
     /// The response to these field lines; `None` where it is a 101 without the extension.
@@ -235,17 +217,9 @@ mod tests {
 
     #[test]
     fn checklist_23_unknown_extensions_are_left_out_and_malformed_fields_fail() {
-        for unknown in [
-            "foo",
-            "constructor; __proto__=1",
-            "x-webkit-deflate-frame",
-            "bar; permessage-deflate",
-        ] {
+        for unknown in ["foo", "constructor; __proto__=1", "x-webkit-deflate-frame", "bar; permessage-deflate"] {
             assert_eq!(answer(unknown), None);
-            assert_eq!(
-                answer(&format!("{unknown}, permessage-deflate")).as_deref(),
-                Some(BARE)
-            );
+            assert_eq!(answer(&format!("{unknown}, permessage-deflate")).as_deref(), Some(BARE));
         }
         assert_eq!(answered(&[], &STRICT), None);
         for malformed in [
@@ -257,13 +231,7 @@ mod tests {
             &["permessage-deflate foo"],
         ] {
             let lines = malformed.iter().map(|line| line.as_bytes());
-            assert!(
-                matches!(
-                    negotiate(lines, &STRICT),
-                    Err(MalformedExtension::Grammar { .. })
-                ),
-                "{malformed:?}"
-            );
+            assert!(matches!(negotiate(lines, &STRICT), Err(MalformedExtension::Grammar { .. })), "{malformed:?}");
         }
     }
 
@@ -310,12 +278,7 @@ mod tests {
 
     #[test]
     fn checklist_25_the_name_matches_exactly() {
-        for name in [
-            "Permessage-Deflate",
-            "permessage-deflate2",
-            "permessage",
-            "x-permessage-deflate",
-        ] {
+        for name in ["Permessage-Deflate", "permessage-deflate2", "permessage", "x-permessage-deflate"] {
             assert_eq!(answer(name), None);
         }
     }
@@ -362,24 +325,16 @@ mod tests {
 
     #[test]
     fn the_client_keeps_its_context_only_if_both_sides_want_it() {
-        let takeover = Policy {
-            client_context_takeover: true,
-        };
+        let takeover = Policy { client_context_takeover: true };
         let kept = answered(&["permessage-deflate"], &takeover);
-        assert_eq!(
-            kept.as_deref(),
-            Some("permessage-deflate; server_no_context_takeover")
-        );
+        assert_eq!(kept.as_deref(), Some("permessage-deflate; server_no_context_takeover"));
         let offer = "permessage-deflate; client_no_context_takeover";
         assert_eq!(answered(&[offer], &takeover).as_deref(), Some(BARE));
     }
 
     #[test]
     fn the_first_acceptable_offer_wins() {
-        let lines = [
-            "permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=10",
-            "permessage-deflate",
-        ];
+        let lines = ["permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=10", "permessage-deflate"];
         let expected = format!("{BARE}; server_max_window_bits=9");
         assert_eq!(answered(&lines, &STRICT), Some(expected));
     }
@@ -450,15 +405,8 @@ mod tests {
             &["permessage-deflate; server_no_context_takeover=1"],
             &["permessage-deflate; server_no_context_takeover; server_no_context_takeover"],
         ] {
-            assert_eq!(
-                accepted(lines),
-                Err(MalformedExtension::NotOffered),
-                "{lines:?}"
-            );
+            assert_eq!(accepted(lines), Err(MalformedExtension::NotOffered), "{lines:?}");
         }
-        assert!(matches!(
-            accepted(&["permessage-deflate;"]),
-            Err(MalformedExtension::Grammar { at: 19, .. })
-        ));
+        assert!(matches!(accepted(&["permessage-deflate;"]), Err(MalformedExtension::Grammar { at: 19, .. })));
     }
 }

@@ -19,16 +19,31 @@ pub struct BodyReader {
 enum Part {
     /// So many bytes of a body of known length.
     Length(u64),
-    ChunkSize { size: u64, digits: usize },
+    ChunkSize {
+        size: u64,
+        digits: usize,
+    },
     /// From the `;` on.
-    ChunkExtension { size: u64, line_bytes: usize },
+    ChunkExtension {
+        size: u64,
+        line_bytes: usize,
+    },
     /// The LF of a chunk-size line.
-    ChunkLineFeed { size: u64 },
-    ChunkData { left: u64 },
+    ChunkLineFeed {
+        size: u64,
+    },
+    ChunkData {
+        left: u64,
+    },
     /// CR, then LF after the data.
-    ChunkEnd { carriage_return: bool },
+    ChunkEnd {
+        carriage_return: bool,
+    },
     /// The trailer section after the last chunk: `line_bytes` since the line began.
-    Trailer { line_bytes: usize, carriage_return: bool },
+    Trailer {
+        line_bytes: usize,
+        carriage_return: bool,
+    },
     Done,
 }
 
@@ -146,7 +161,16 @@ mod tests {
     #[test]
     fn malformed_chunks() {
         let cases: [&[u8]; 11] = [
-            b"0x5\r\nhello", b"-5\r\nhello", b"+5\r\n", b"\r\n", b";a\r\n", b"5 \r\nhello", b"00000000000000005\r\n", b"5\nhello", b"5\rhello", b"5\r\nhellooo",
+            b"0x5\r\nhello",
+            b"-5\r\nhello",
+            b"+5\r\n",
+            b"\r\n",
+            b";a\r\n",
+            b"5 \r\nhello",
+            b"00000000000000005\r\n",
+            b"5\nhello",
+            b"5\rhello",
+            b"5\r\nhellooo",
             b"5;\0\r\n",
         ];
         for bytes in cases {

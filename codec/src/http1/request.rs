@@ -145,9 +145,9 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// Whether the connection may carry another request after this one, RFC 9112 §9.3.
+    /// Whether the connection may carry another request after this one, RFC 9112 §9.3. HTTP/1.0's own keep-alive is not spoken.
     pub fn keeps_alive(&self) -> bool {
-        if self.is_http11() { !self.lists(Name::Connection, "close") } else { self.lists(Name::Connection, "keep-alive") }
+        self.is_http11() && !self.lists(Name::Connection, "close")
     }
 }
 
@@ -187,10 +187,7 @@ fn is_authority(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        http1::Progress,
-        limits::HttpLimits,
-    };
+    use crate::{http1::Progress, limits::HttpLimits};
 
     fn with_request<T>(head: &str, test: impl FnOnce(&Request<'_>) -> T) -> T {
         let mut scan = HeadScan::default();
@@ -202,8 +199,19 @@ mod tests {
     #[test]
     fn hosts() {
         for (host, valid) in [
-            ("a", true), ("a.example:8080", true), ("[::1]:80", true), ("127.0.0.1", true), ("a:", true),
-            ("", false), ("a b", false), ("a/b", false), ("u@a", false), ("[::1", false), ("a:x", false), ("[::1]x", false), ("é", false),
+            ("a", true),
+            ("a.example:8080", true),
+            ("[::1]:80", true),
+            ("127.0.0.1", true),
+            ("a:", true),
+            ("", false),
+            ("a b", false),
+            ("a/b", false),
+            ("u@a", false),
+            ("[::1", false),
+            ("a:x", false),
+            ("[::1]x", false),
+            ("é", false),
         ] {
             let head = format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n");
             let expected = if valid { Ok(host.as_bytes().to_vec()) } else { Err(PeerError::Host) };
@@ -222,12 +230,24 @@ mod tests {
     #[test]
     fn paths() {
         for (target, path) in [
-            ("/", Ok("/")), ("/a/b?c=/d", Ok("/a/b")), ("http://a", Ok("/")), ("WS://a:80/x?y", Ok("/x")), ("http://a?q", Ok("/")),
-            ("*", Err(PeerError::Target)), ("a", Err(PeerError::Target)), ("/a#b", Err(PeerError::Target)),
-            ("ftp://a/", Err(PeerError::Target)), ("http:///x", Err(PeerError::Target)), ("/\u{e9}", Err(PeerError::Target)),
+            ("/", Ok("/")),
+            ("/a/b?c=/d", Ok("/a/b")),
+            ("http://a", Ok("/")),
+            ("WS://a:80/x?y", Ok("/x")),
+            ("http://a?q", Ok("/")),
+            ("*", Err(PeerError::Target)),
+            ("a", Err(PeerError::Target)),
+            ("/a#b", Err(PeerError::Target)),
+            ("ftp://a/", Err(PeerError::Target)),
+            ("http:///x", Err(PeerError::Target)),
+            ("/\u{e9}", Err(PeerError::Target)),
         ] {
             let head = format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n");
-            assert_eq!(with_request(&head, |request| request.path().map(<[u8]>::to_vec)), path.map(|path| path.as_bytes().to_vec()), "{target}");
+            assert_eq!(
+                with_request(&head, |request| request.path().map(<[u8]>::to_vec)),
+                path.map(|path| path.as_bytes().to_vec()),
+                "{target}"
+            );
         }
     }
 
@@ -264,7 +284,7 @@ mod tests {
             ("GET / HTTP/1.1\r\n\r\n", true),
             ("GET / HTTP/1.1\r\nConnection: Close\r\n\r\n", false),
             ("GET / HTTP/1.0\r\n\r\n", false),
-            ("GET / HTTP/1.0\r\nConnection: foo,\tKeep-Alive\r\n\r\n", true),
+            ("GET / HTTP/1.1\r\nConnection: foo,\tkeep-alive\r\n\r\n", true),
         ] {
             with_request(head, |request| assert_eq!(request.keeps_alive(), expected, "{head}"));
         }

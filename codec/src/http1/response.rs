@@ -23,7 +23,14 @@ impl Response<'_> {
     /// Appends the response to `out`.
     pub fn write(&self, out: &mut Vec<u8>) {
         // Writing to a Vec cannot fail.
-        let _ = write!(out, "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Length: {}\r\n", self.status, reason(self.status), self.date, self.body.len());
+        let _ = write!(
+            out,
+            "HTTP/1.1 {} {}\r\nDate: {}\r\nContent-Length: {}\r\n",
+            self.status,
+            reason(self.status),
+            self.date,
+            self.body.len()
+        );
         for (name, value) in self.fields {
             let _ = write!(out, "{name}: {value}\r\n");
         }

@@ -192,7 +192,8 @@ impl HeadScan {
 
     /// `method SP target SP HTTP/1.x`, with nothing between but these single spaces, RFC 9112 §3.
     fn request_line(&mut self, bytes: &[u8], end: usize, limits: &HttpLimits) -> Result<(), PeerError> {
-        let space = |from: usize| memchr::memchr(b' ', &bytes[from..end]).map(|offset| from + offset).ok_or(PeerError::RequestLine { at: end });
+        let space =
+            |from: usize| memchr::memchr(b' ', &bytes[from..end]).map(|offset| from + offset).ok_or(PeerError::RequestLine { at: end });
         let method_end = space(self.start)?;
         let target_end = space(method_end + 1)?;
         let mut map = Map::new(&bytes[..end], self.start);

@@ -114,8 +114,14 @@ fn nothing_after_an_error_is_processed() {
         ([frame(false, false, OpCode::Text, b"\xce"), frame(true, false, OpCode::Continuation, b"")].concat(), PeerError::Utf8),
         (frame(true, false, OpCode::Close, b"\x03\xed"), PeerError::CloseFrame),
         (frame(true, false, OpCode::Binary, &[0; 1001]), PeerError::MessageTooLarge),
-        ([frame(false, false, OpCode::Binary, &[0; 600]), frame(true, false, OpCode::Continuation, &[0; 401])].concat(), PeerError::MessageTooLarge),
-        ([frame(false, false, OpCode::Text, b""), frame(false, false, OpCode::Continuation, b"").repeat(8)].concat(), PeerError::TooManyFragments),
+        (
+            [frame(false, false, OpCode::Binary, &[0; 600]), frame(true, false, OpCode::Continuation, &[0; 401])].concat(),
+            PeerError::MessageTooLarge,
+        ),
+        (
+            [frame(false, false, OpCode::Text, b""), frame(false, false, OpCode::Continuation, b"").repeat(8)].concat(),
+            PeerError::TooManyFragments,
+        ),
     ];
     for (bytes, error) in cases {
         assert_eq!(told(&[bytes, text("ignored")].concat()), [Told::Error(error)]);
@@ -190,7 +196,10 @@ fn compressed_messages() {
     assert_eq!(told_in_pieces(&mut deflating(false), &corrupt, &[]), [Told::Error(PeerError::Deflate)]);
     let mut bomb = Vec::new();
     Deflater::new(9).message(15, &[0; 100_000], &mut bomb);
-    assert_eq!(told_in_pieces(&mut deflating(false), &frame(true, true, OpCode::Binary, &bomb), &[]), [Told::Error(PeerError::MessageTooLarge)]);
+    assert_eq!(
+        told_in_pieces(&mut deflating(false), &frame(true, true, OpCode::Binary, &bomb), &[]),
+        [Told::Error(PeerError::MessageTooLarge)]
+    );
     let mut no_text = Vec::new();
     Deflater::new(1).message(15, b"\xff\xfe", &mut no_text);
     assert_eq!(told_in_pieces(&mut deflating(false), &frame(true, true, OpCode::Text, &no_text), &[]), [Told::Error(PeerError::Utf8)]);
@@ -199,21 +208,22 @@ fn compressed_messages() {
 /// A message in fragments with control frames among them, and what it should come to.
 fn messages() -> impl Strategy<Value = (Vec<u8>, Vec<Told>)> {
     let fragments = prop::collection::vec(prop_oneof!["[a-zé€😀]{0,40}", "[a-z]{120,140}"], 1..6);
-    let one = (any::<bool>(), fragments, prop::option::of(prop::collection::vec(any::<u8>(), 0..126))).prop_map(|(is_text, fragments, ping)| {
-        let kind = if is_text { Kind::Text } else { Kind::Binary };
-        let (mut bytes, mut told) = (Vec::new(), Vec::new());
-        for (i, fragment) in fragments.iter().enumerate() {
-            let opcode = if i == 0 { OpCode::from(kind) } else { OpCode::Continuation };
-            bytes.extend(frame(i + 1 == fragments.len(), false, opcode, fragment.as_bytes()));
-            if let (0, Some(ping)) = (i, &ping) {
-                bytes.extend(frame(true, false, OpCode::Ping, ping));
-                told.push(Told::Ping(ping.clone()));
+    let one =
+        (any::<bool>(), fragments, prop::option::of(prop::collection::vec(any::<u8>(), 0..126))).prop_map(|(is_text, fragments, ping)| {
+            let kind = if is_text { Kind::Text } else { Kind::Binary };
+            let (mut bytes, mut told) = (Vec::new(), Vec::new());
+            for (i, fragment) in fragments.iter().enumerate() {
+                let opcode = if i == 0 { OpCode::from(kind) } else { OpCode::Continuation };
+                bytes.extend(frame(i + 1 == fragments.len(), false, opcode, fragment.as_bytes()));
+                if let (0, Some(ping)) = (i, &ping) {
+                    bytes.extend(frame(true, false, OpCode::Ping, ping));
+                    told.push(Told::Ping(ping.clone()));
+                }
             }
-        }
-        let at = if fragments.len() == 1 { 0 } else { told.len() };
-        told.insert(at, Told::Message(kind, fragments.concat().into_bytes()));
-        (bytes, told)
-    });
+            let at = if fragments.len() == 1 { 0 } else { told.len() };
+            told.insert(at, Told::Message(kind, fragments.concat().into_bytes()));
+            (bytes, told)
+        });
     let ends = prop::sample::select(vec![
         (Vec::new(), Vec::new()),
         (frame(true, false, OpCode::Close, b"\x03\xe8"), vec![Told::Close(Some(1000))]),

@@ -21,7 +21,8 @@ fn scan(bytes: &[u8]) -> Result<(Progress, Head), PeerError> {
 /// The naive reference: split into lines, then at spaces and colons. `None` is an error of whatever kind.
 fn reference(bytes: &[u8]) -> Option<Head> {
     let bytes = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
-    let token = |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
+    let token =
+        |bytes: &[u8]| !bytes.is_empty() && bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte));
     let text = |bytes: &[u8]| bytes.iter().all(|&byte| byte == b'\t' || (byte >= 0x20 && byte != 0x7f));
     let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;
     let mut lines = Vec::new();
@@ -49,7 +50,8 @@ fn reference(bytes: &[u8]) -> Option<Head> {
 
 #[test]
 fn a_real_request() {
-    let bytes = b"GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade:\twebsocket \t\r\nX-Empty:\r\nCONNECTION: Upgrade\r\n\r\n\x81\x00";
+    let bytes =
+        b"GET /chat?x=1 HTTP/1.1\r\nHost: server.example.com\r\nUpgrade:\twebsocket \t\r\nX-Empty:\r\nCONNECTION: Upgrade\r\n\r\n\x81\x00";
     let (progress, head) = scan(bytes).unwrap();
     assert_eq!(progress, Progress::Complete(bytes.len() - 2));
     assert_eq!(head, reference(&bytes[..bytes.len() - 2]).unwrap());

@@ -1,0 +1,29 @@
+//! How a worker's thread waits and receives. A driver reports sockets accepted, writable and gone, and lends received bytes; sends are plain
+//! non-blocking calls that the worker makes itself. Knows the worker only through its methods.
+
+pub mod epoll;
+
+use std::{io, net::TcpStream, time::Duration};
+
+use crate::worker::Worker;
+
+/// One worker's way to the kernel. Each turn calls [`wait`](Driver::wait), then [`dispatch`](Driver::dispatch).
+pub trait Driver {
+    /// Waits until something is to be reported, at most so long; without a timeout, until then.
+    ///
+    /// # Errors
+    /// The kernel's; the worker cannot go on.
+    fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
+
+    /// Reports all that has happened to the worker.
+    fn dispatch(&mut self, worker: &mut Worker);
+
+    /// The kernel took not all that was sent on this socket: report once when it takes more.
+    fn watch_writable(&mut self, key: usize, socket: &TcpStream);
+
+    /// The connection was paused and receives again.
+    fn resume(&mut self, key: usize);
+
+    /// Accepts no more connections, ever.
+    fn stop_accepting(&mut self);
+}

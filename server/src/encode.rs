@@ -1,0 +1,72 @@
+//! Frames for subscribers and peers, plain or compressed. Imports codec.
+
+use fantail_codec::{
+    Kind,
+    deflate::{Agreement, Deflater},
+    frame::{FrameHeader, OpCode, write_frame},
+};
+
+use crate::config::Deflate;
+
+/// How a connection takes its messages. One encoding of a publication serves every connection that agreed to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    /// As they are.
+    Plain,
+    /// permessage-deflate with the full window.
+    Deflated,
+    /// permessage-deflate with the smallest window, for clients that asked for any smaller one.
+    DeflatedSmallWindow,
+}
+
+impl Encoding {
+    /// How many encodings there are.
+    pub const COUNT: usize = 3;
+
+    /// The encoding that a connection's handshake agreed to.
+    pub fn agreed(deflate: Option<&Agreement>) -> Encoding {
+        match deflate.map(|agreement| agreement.server_window_bits) {
+            None => Encoding::Plain,
+            Some(FULL_WINDOW_BITS) => Encoding::Deflated,
+            Some(_) => Encoding::DeflatedSmallWindow,
+        }
+    }
+}
+
+const FULL_WINDOW_BITS: u8 = 15;
+/// What the negotiation answers to any window smaller than the full one.
+const SMALL_WINDOW_BITS: u8 = 9;
+
+/// One worker's encoder. Nothing of a message stays in it.
+pub struct Encoder {
+    deflater: Deflater,
+    deflate_bytes_min: usize,
+    compressed: Vec<u8>,
+}
+
+impl Encoder {
+    /// An encoder with these settings.
+    pub fn new(config: &Deflate) -> Encoder {
+        Encoder { deflater: Deflater::new(config.level), deflate_bytes_min: config.bytes_min, compressed: Vec::new() }
+    }
+
+    /// Appends one message as one frame. It is compressed only where that makes it smaller.
+    pub fn message(&mut self, kind: Kind, payload: &[u8], encoding: Encoding, out: &mut Vec<u8>) {
+        let mut header = FrameHeader::whole(OpCode::from(kind), payload.len());
+        let window_bits = match encoding {
+            Encoding::Plain => return write_frame(header, payload, out),
+            Encoding::Deflated => FULL_WINDOW_BITS,
+            Encoding::DeflatedSmallWindow => SMALL_WINDOW_BITS,
+        };
+        if payload.len() < self.deflate_bytes_min {
+            return write_frame(header, payload, out);
+        }
+        self.compressed.clear();
+        self.deflater.message(window_bits, payload, &mut self.compressed);
+        if self.compressed.len() >= payload.len() {
+            return write_frame(header, payload, out);
+        }
+        header = FrameHeader { rsv1: true, payload_bytes: self.compressed.len() as u64, ..header };
+        write_frame(header, &self.compressed, out);
+    }
+}

@@ -1,0 +1,155 @@
+//! Puts the parts together: listeners, hub and workers. What runs on the calling thread afterwards is up to the caller.
+
+use std::{
+    fmt, io,
+    net::{SocketAddr, TcpListener},
+    sync::{Arc, mpsc},
+    thread::JoinHandle,
+};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::{
+    config::Config,
+    context::Context,
+    demo::File,
+    driver::epoll::Epoll,
+    hub::{Hub, Mail, Mailbox},
+    metrics::Metrics,
+    worker::{self, Room, Worker},
+};
+
+/// Connections that the kernel completes before we accept them; it allows at most `net.core.somaxconn`.
+const LISTEN_BACKLOG: i32 = 4096;
+/// Descriptors that are no client's: standard streams, the internal port and its clients, logs.
+const DESCRIPTORS_RESERVED: usize = 64;
+/// Descriptors of a worker's own: listener, epoll, waker.
+const DESCRIPTORS_PER_WORKER: usize = 3;
+
+/// A running server.
+pub struct Server {
+    /// The address of the edge port.
+    pub edge: SocketAddr,
+    /// All channels.
+    pub hub: Arc<Hub>,
+    /// Each worker's counters.
+    pub metrics: Vec<Arc<Metrics>>,
+    workers: Vec<JoinHandle<io::Result<()>>>,
+    mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// Why a server could not start.
+#[derive(Debug)]
+pub struct StartError {
+    what: String,
+    error: io::Error,
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+fn failed(what: impl Into<String>) -> impl FnOnce(io::Error) -> StartError {
+    move |error| StartError { what: what.into(), error }
+}
+
+impl Server {
+    /// Starts the workers; when this returns, clients are served. `files` are answered on the edge port.
+    ///
+    /// # Errors
+    /// The address or a resource that is not to be had.
+    pub fn start(config: &Config, files: &'static [File]) -> Result<Server, StartError> {
+        let listeners = listen(config.listen, config.workers).map_err(failed(format!("cannot listen on {}", config.listen)))?;
+        let edge = listeners[0].local_addr().map_err(failed("cannot read the edge port's address"))?;
+        let room = Arc::new(Room::new(connections_max(config)));
+        let mailboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Mailbox::new(config.limits.mailbox_bytes_max))).collect();
+        let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
+        let hub = Arc::new(Hub::new(config.hub.clone(), mailboxes.clone()));
+        let (ready, started) = mpsc::channel();
+        let mut workers = Vec::new();
+        for (index, listener) in listeners.into_iter().enumerate() {
+            let (config, hub, mailbox, metrics) =
+                (config.clone(), Arc::clone(&hub), Arc::clone(&mailboxes[index]), Arc::clone(&metrics[index]));
+            let (room, ready) = (Arc::clone(&room), ready.clone());
+            let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+                let mut driver = match Epoll::new(listener, &mailbox) {
+                    Ok(driver) => driver,
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                        return Ok(());
+                    }
+                };
+                let _ = ready.send(Ok(()));
+                let context = Context::new(&config, index, &hub, metrics, files);
+                worker::run(Worker::new(&config, context, mailbox, room), &mut driver)
+            });
+            workers.push(thread.map_err(failed("cannot start a worker"))?);
+        }
+        started.iter().take(config.workers).try_for_each(|result| result.map_err(failed("cannot start a worker's driver")))?;
+        Ok(Server { edge, hub, metrics, workers, mailboxes })
+    }
+
+    /// What tells the workers to close every client and end.
+    pub fn stopper(&self) -> impl Fn() + Send + Sync + use<> {
+        let mailboxes = self.mailboxes.clone();
+        move || mailboxes.iter().for_each(|mailbox| mailbox.post(Mail::Shutdown))
+    }
+
+    /// Waits until every worker has ended.
+    ///
+    /// # Errors
+    /// Of the first worker that failed.
+    pub fn join(self) -> io::Result<()> {
+        self.workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+    }
+}
+
+/// One listener for each worker on the same port; the kernel spreads the clients over them.
+fn listen(address: SocketAddr, workers: usize) -> io::Result<Vec<TcpListener>> {
+    if address.port() != 0 {
+        // With SO_REUSEPORT a second server on the same port would start and take half of the clients. This bind tells.
+        let probe = socket(address)?;
+        probe.bind(&address.into())?;
+    }
+    let mut address = address;
+    let mut listeners = Vec::new();
+    for _ in 0..workers {
+        let socket = socket(address)?;
+        socket.set_reuse_port(true)?;
+        // Accepted sockets inherit this, which saves a call for each of them.
+        socket.set_tcp_nodelay(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(LISTEN_BACKLOG)?;
+        let listener = TcpListener::from(socket);
+        address = listener.local_addr()?;
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+/// Raises the limit on descriptors as far as it goes; how many connections it then allows, and the configuration.
+fn connections_max(config: &Config) -> usize {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let descriptors = getrlimit(Resource::Nofile).current.map_or(usize::MAX, |limit| usize::try_from(limit).unwrap_or(usize::MAX));
+    let allowed = descriptors.saturating_sub(DESCRIPTORS_RESERVED + DESCRIPTORS_PER_WORKER * config.workers).max(1);
+    match config.limits.connections_max {
+        0 => tracing::info!(descriptors, connections = allowed, "the limit on descriptors allows so many connections"),
+        wanted if wanted > allowed => {
+            tracing::warn!(wanted, descriptors, connections = allowed, "the limit on descriptors allows fewer connections (ulimit -n)");
+        }
+        wanted => return wanted,
+    }
+    allowed
+}

@@ -1,0 +1,344 @@
+//! One worker: a thread that owns its connections and does everything for them, one turn at a time.
+//!
+//! ```text
+//! wait ─► dispatch: accepted, received, writable, gone ─► mail ─► deadlines ─► deliveries
+//!      ─► end of turn: all accept values hashed together, then every connection with something queued is written to once
+//! ```
+//!
+//! Nothing in here blocks but the wait, and nothing but [`run`] reads the clock.
+
+use std::{
+    io,
+    net::TcpStream,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use slab::Slab;
+
+use crate::{
+    config::Config,
+    connection::{Connection, Ending},
+    context::Context,
+    deadlines::{Deadline, Deadlines},
+    driver::Driver,
+    hub::{Mail, Mailbox},
+    outbox::{self, Queued},
+};
+
+/// How often connections are closed while the server goes away.
+const SHUTDOWN_TICK: Duration = Duration::from_millis(10);
+
+/// Connections of the whole process, against its limit.
+pub struct Room {
+    connections: AtomicUsize,
+    connections_max: usize,
+}
+
+impl Room {
+    /// Room for so many connections.
+    pub fn new(connections_max: usize) -> Room {
+        Room { connections: AtomicUsize::new(0), connections_max }
+    }
+}
+
+/// See the module. A driver calls [`accepted`](Worker::accepted), [`received`](Worker::received), [`writable`](Worker::writable),
+/// [`ended`](Worker::ended) and [`failed`](Worker::failed); keys stay valid until the turn's end, even of connections that are gone.
+pub struct Worker {
+    connections: Slab<Connection>,
+    context: Context,
+    deadlines: Deadlines,
+    mailbox: Arc<Mailbox>,
+    room: Arc<Room>,
+    /// Connections to be looked at when the turn ends.
+    touched: Vec<usize>,
+    /// Connections to be dropped when the turn ends.
+    gone: Vec<usize>,
+    outbox_bytes_max: usize,
+    shutdown_window: Duration,
+    shutdown: Option<Shutdown>,
+}
+
+/// The closing of all connections, spread over a time so that their clients do not come back all at once.
+struct Shutdown {
+    began_ms: u32,
+    keys: Vec<usize>,
+    total: usize,
+}
+
+/// Runs the worker until it is told to end and its last connection is gone.
+///
+/// # Errors
+/// The driver's.
+pub fn run(mut worker: Worker, driver: &mut impl Driver) -> io::Result<()> {
+    let began = Instant::now();
+    while !worker.is_done() {
+        let now_ms = began.elapsed().as_millis() as u32;
+        let timeout = if worker.mailbox.may_sleep() { worker.timeout(now_ms) } else { Some(Duration::ZERO) };
+        driver.wait(timeout)?;
+        worker.mailbox.awake();
+        worker.context.now_ms = began.elapsed().as_millis() as u32;
+        driver.dispatch(&mut worker);
+        worker.end_turn(driver);
+    }
+    Ok(())
+}
+
+impl Worker {
+    /// A worker without connections.
+    pub fn new(config: &Config, context: Context, mailbox: Arc<Mailbox>, room: Arc<Room>) -> Worker {
+        let timeouts = &config.timeouts;
+        Worker {
+            connections: Slab::new(),
+            context,
+            deadlines: Deadlines::new([timeouts.handshake, timeouts.ping_interval, timeouts.pong, timeouts.message, timeouts.close]),
+            mailbox,
+            room,
+            touched: Vec::new(),
+            gone: Vec::new(),
+            outbox_bytes_max: config.limits.outbox_bytes_max,
+            shutdown_window: timeouts.shutdown_window,
+            shutdown: None,
+        }
+    }
+
+    /// Whether another connection may be accepted.
+    pub fn has_room(&self) -> bool {
+        self.room.connections.load(Relaxed) < self.room.connections_max
+    }
+
+    /// A connection was accepted; its socket does not block. Returns its key.
+    pub fn accepted(&mut self, socket: TcpStream) -> usize {
+        self.room.connections.fetch_add(1, Relaxed);
+        self.context.metrics.accepted.add(1);
+        let key = self.connections.insert(Connection::new(socket));
+        self.deadlines.set(&mut self.connections, key, Deadline::Request, self.context.now_ms);
+        key
+    }
+
+    /// The socket of a connection that is not gone.
+    pub fn socket(&self, key: usize) -> Option<&TcpStream> {
+        self.connections.get(key).map(|connection| &connection.socket)
+    }
+
+    /// Whether anything should be received from this connection now.
+    pub fn wants_input(&self, key: usize) -> bool {
+        self.connections.get(key).is_some_and(|connection| !connection.paused && connection.ending != Ending::Close)
+    }
+
+    /// Bytes were received; they may be changed.
+    pub fn received(&mut self, key: usize, bytes: &mut [u8]) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        let deadline = connection.received(key, bytes, &mut self.context);
+        // A peer that goes on sending gets no more time to close.
+        let closing = connection.link.is(Deadline::Close);
+        if let Some(deadline) = deadline.filter(|&deadline| !(closing && deadline == Deadline::Close)) {
+            self.deadlines.set(&mut self.connections, key, deadline, self.context.now_ms);
+        }
+        self.touch(key);
+    }
+
+    /// The kernel takes bytes again.
+    pub fn writable(&mut self, key: usize) {
+        if let Some(connection) = self.connections.get_mut(key)
+            && std::mem::take(&mut connection.blocked)
+        {
+            self.touch(key);
+        }
+    }
+
+    /// The peer closed its side.
+    pub fn ended(&mut self, key: usize) {
+        let Some(connection) = self.connections.get_mut(key) else { return };
+        connection.ended();
+        self.deadlines.set(&mut self.connections, key, Deadline::Close, self.context.now_ms);
+        self.touch(key);
+    }
+
+    /// The socket failed.
+    pub fn failed(&mut self, key: usize) {
+        self.gone.push(key);
+    }
+
+    fn is_done(&self) -> bool {
+        self.shutdown.as_ref().is_some_and(|shutdown| shutdown.keys.is_empty()) && self.connections.is_empty()
+    }
+
+    /// How long nothing is to be done.
+    fn timeout(&self, now_ms: u32) -> Option<Duration> {
+        let delivery = self.context.subscribers.next_due_ms().map(|due_ms| (due_ms.wrapping_sub(now_ms) as i32).max(0) as u64);
+        let shutdown = self.shutdown.as_ref().filter(|shutdown| !shutdown.keys.is_empty()).map(|_| SHUTDOWN_TICK);
+        let deadline = self.deadlines.next(&self.connections, now_ms);
+        [delivery.map(Duration::from_millis), shutdown, deadline].into_iter().flatten().min()
+    }
+
+    fn touch(&mut self, key: usize) {
+        let connection = &mut self.connections[key];
+        if !std::mem::replace(&mut connection.touched, true) {
+            self.touched.push(key);
+        }
+    }
+
+    fn end_turn(&mut self, driver: &mut impl Driver) {
+        self.take_mail(driver);
+        while let Some((key, kind)) = self.deadlines.pop_due(&mut self.connections, self.context.now_ms) {
+            match self.connections[key].expired(kind, &mut self.context) {
+                Some(next) => {
+                    self.deadlines.set(&mut self.connections, key, next, self.context.now_ms);
+                    self.touch(key);
+                }
+                None => self.gone.push(key),
+            }
+        }
+        self.close_some();
+        let delivered = self.deliver();
+        self.context.accept_all();
+        for key in std::mem::take(&mut self.touched) {
+            self.write(key, driver);
+        }
+        self.context.queue.clear();
+        for key in std::mem::take(&mut self.gone) {
+            self.remove(key);
+        }
+        if !delivered.is_empty() {
+            let now = Instant::now();
+            delivered.iter().for_each(|published| self.context.metrics.delivery.observe(now.saturating_duration_since(*published)));
+        }
+    }
+
+    fn take_mail(&mut self, driver: &mut impl Driver) {
+        let mut mail = Vec::new();
+        self.mailbox.take(&mut mail);
+        for mail in mail {
+            match mail {
+                Mail::Publication(channel, publication) => self.context.subscribers.arrived(&channel, publication, self.context.now_ms),
+                Mail::Shutdown => {
+                    driver.stop_accepting();
+                    self.context.shutting_down = true;
+                    let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+                    self.shutdown = Some(Shutdown { began_ms: self.context.now_ms, total: keys.len(), keys });
+                }
+            }
+        }
+    }
+
+    /// Closes as many connections as are due while the server goes away.
+    fn close_some(&mut self) {
+        let Some(shutdown) = &mut self.shutdown else { return };
+        let elapsed = self.context.now_ms.wrapping_sub(shutdown.began_ms) as usize;
+        let window = self.shutdown_window.as_millis() as usize;
+        let left = if elapsed >= window { 0 } else { shutdown.total * (window - elapsed) / window };
+        for key in shutdown.keys.split_off(left.min(shutdown.keys.len())) {
+            if let Some(connection) = self.connections.get_mut(key) {
+                let deadline = connection.go_away(&mut self.context);
+                self.deadlines.set(&mut self.connections, key, deadline, self.context.now_ms);
+                self.touch(key);
+            }
+        }
+    }
+
+    /// Queues every delivery that is due for its subscribers. Returns when each publication was published.
+    fn deliver(&mut self) -> Vec<Instant> {
+        let mut delivered = Vec::new();
+        while let Some(mut delivery) = self.context.subscribers.next_delivery(self.context.now_ms) {
+            let (mut deliveries, mut conflated) = (0, 0);
+            let mut position = 0;
+            while let Some(subscriber) = self.context.subscribers.subscriber(&delivery, position) {
+                position += 1;
+                let key = subscriber.connection as usize;
+                let connection = &mut self.connections[key];
+                if !connection.takes_publications() {
+                    conflated += delivery.publications().len();
+                    continue;
+                }
+                let (queue, queued) = (&mut self.context.queue, &mut connection.queued);
+                deliveries += delivery.to(&subscriber, &mut self.context.encoder, |shared| queue.shared(queued, shared));
+                if !std::mem::replace(&mut connection.touched, true) {
+                    self.touched.push(key);
+                }
+            }
+            self.context.metrics.deliveries.add(deliveries as u64);
+            self.context.metrics.conflated.add(conflated as u64);
+            self.context.subscribers.delivered(&delivery);
+            delivered.extend(delivery.publications().iter().map(|publication| publication.published()));
+        }
+        delivered
+    }
+
+    /// Writes what is queued for a connection, once, and draws the consequences.
+    fn write(&mut self, key: usize, driver: &mut impl Driver) {
+        let connection = &mut self.connections[key];
+        connection.touched = false;
+        let queued = std::mem::replace(&mut connection.queued, Queued::NOTHING);
+        if connection.blocked {
+            if let Some(backlog) = &mut connection.backlog {
+                outbox::hold(backlog, &self.context.queue, queued);
+            }
+        } else {
+            match outbox::write(&mut &connection.socket, &mut connection.backlog, &self.context.queue, queued) {
+                Ok(written) => {
+                    self.context.metrics.bytes_out.add(written.bytes as u64);
+                    self.context.metrics.sends.add(written.sends as u64);
+                    if written.blocked {
+                        connection.blocked = true;
+                        driver.watch_writable(key, &connection.socket);
+                    }
+                }
+                Err(_) => return self.gone.push(key),
+            }
+        }
+        match &mut connection.backlog {
+            Some(backlog) if backlog.bytes() > self.outbox_bytes_max => {
+                let dropped = backlog.drop_shared();
+                self.context.metrics.conflated.add(dropped as u64);
+                connection.paused = backlog.bytes() > self.outbox_bytes_max;
+                if let Some(subscription) = connection.subscription() {
+                    subscription.behind = true;
+                }
+            }
+            Some(_) => {}
+            None => self.caught_up(key, driver),
+        }
+    }
+
+    /// Everything that was queued for the connection is written.
+    fn caught_up(&mut self, key: usize, driver: &mut impl Driver) {
+        let connection = &mut self.connections[key];
+        let stays = match connection.ending {
+            Ending::No => true,
+            Ending::Linger => connection.linger(),
+            Ending::Close => false,
+        };
+        if !stays {
+            return self.gone.push(key);
+        }
+        if std::mem::take(&mut connection.paused) {
+            driver.resume(key);
+        }
+        let Some(subscription) = connection.subscription().filter(|subscription| subscription.behind) else { return };
+        subscription.behind = false;
+        if let Some(latest) = self.context.subscribers.latest(subscription) {
+            connection.queue_publication(&latest, &mut self.context);
+            self.write(key, driver);
+        }
+    }
+
+    fn remove(&mut self, key: usize) {
+        if !self.connections.contains(key) {
+            return;
+        }
+        self.deadlines.clear(&mut self.connections, key);
+        let mut connection = self.connections.remove(key);
+        if let Some(subscription) = connection.subscription()
+            && let Some((moved, position)) = self.context.subscribers.leave(subscription)
+            && let Some(subscription) = self.connections[moved].subscription()
+        {
+            subscription.moved(position);
+        }
+        self.room.connections.fetch_sub(1, Relaxed);
+        self.context.metrics.closed.add(1);
+    }
+}

@@ -1,0 +1,105 @@
+"""Real clients, a real browser and real proxies against a real `fantail`. Usage: run.py BINARY FOLDER
+
+Starts the servers, runs every check, and prints one line for each. Logs and the demo page's screenshot are left in FOLDER.
+"""
+
+import pathlib
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
+
+import checks
+from processes import Fantail, Haproxy, Nginx
+
+CLIENTS = pathlib.Path(__file__).parent / "clients"
+WS = ["node", CLIENTS / "ws_client.mjs"]
+WEBSOCKETS = [sys.executable, CLIENTS / "websockets_client.py"]
+AIOHTTP = [sys.executable, CLIENTS / "aiohttp_client.py"]
+CHROMIUM = ["node", CLIENTS / "chromium_client.mjs"]
+DEMO_PAGE = ["node", CLIENTS / "demo_page.mjs"]
+
+Check = tuple[str, Callable[[], None]]
+
+
+def main() -> int:
+    binary, folder = map(pathlib.Path, sys.argv[1:])
+    with ExitStack() as processes:
+        demo = processes.enter_context(Fantail(binary, "demo", folder / "demo.log"))
+        serve = processes.enter_context(Fantail(binary, "serve", folder / "serve.log"))
+        nginx = processes.enter_context(Nginx("nginx.conf", serve.edge))
+        haproxy = processes.enter_context(Haproxy("haproxy.cfg", serve.edge))
+
+        results = [
+            run(name, check)
+            for suite in (
+                plain_answers(demo.edge),
+                browser(demo, folder / "demo.png"),
+                subscribers("direct", serve, serve.edge),
+                subscribers("nginx", serve, nginx.address),
+                subscribers("haproxy", serve, haproxy.address),
+                plain_through("nginx", nginx.address),
+                plain_through("haproxy", haproxy.address),
+                shutdown(demo, serve),
+            )
+            for name, check in suite
+        ]
+    print(f"{results.count(True)} passed, {results.count(False)} failed")
+    return 0 if all(results) else 1
+
+
+def plain_answers(edge: str) -> Iterator[Check]:
+    page = f"http://{edge}/"
+    upgrade = {"upgrade": "websocket", "connection": "upgrade"}
+    yield "curl: the page", partial(checks.plain, page, status=200, fields={"content-type": "text/html"})
+    yield "curl: HEAD", partial(checks.plain, page, "--head", status=200, fields={"content-type": "text/html"}, body=b"")
+    yield "curl: POST to the page", partial(checks.plain, page, "--data", "x=1", status=405, fields={"allow": "GET"})
+    yield "curl: unknown path", partial(checks.plain, f"{page}nothing", status=404)
+    yield "curl: /echo without an upgrade", partial(checks.plain, f"{page}echo", status=426, fields=upgrade)
+    yield "curl: /raw without an upgrade", partial(checks.plain, f"{page}raw/channel", status=426, fields=upgrade)
+    yield "curl: two requests, one connection", partial(checks.kept_alive, page)
+
+
+def browser(demo: Fantail, screenshot: pathlib.Path) -> Iterator[Check]:
+    yield "chromium: the demo page", partial(checks.demo_page, DEMO_PAGE, f"http://{demo.edge}/", screenshot)
+    yield subscriber("chromium", CHROMIUM, "direct", demo, demo.edge)
+
+
+def subscribers(way: str, server: Fantail, address: str) -> Iterator[Check]:
+    yield subscriber("ws", WS, way, server, address)
+    yield subscriber("websockets", WEBSOCKETS, way, server, address)
+    yield subscriber("aiohttp", AIOHTTP, way, server, address)
+
+
+def subscriber(name: str, client: list, way: str, server: Fantail, address: str) -> Check:
+    channel = f"interop-{name}-{way}"
+    url = f"ws://{address}/raw/{channel}"
+    return f"{name}, {way}: {checks.PUBLICATIONS} publications", partial(checks.receives_all, client, server, url, channel)
+
+
+def plain_through(way: str, address: str) -> Iterator[Check]:
+    yield f"curl, {way}: unknown path", partial(checks.plain, f"http://{address}/nothing", status=404)
+    yield f"curl, {way}: /echo without an upgrade", partial(checks.plain, f"http://{address}/echo", status=426)
+
+
+def shutdown(*servers: Fantail) -> Iterator[Check]:
+    for server in servers:
+        yield f"SIGTERM: fantail {server.command}", partial(checks.ends_cleanly, server)
+
+
+def run(name: str, check: Callable[[], None]) -> bool:
+    started = time.monotonic()
+    reason = None
+    try:
+        check()
+    except (AssertionError, RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
+        reason = error
+    seconds = time.monotonic() - started
+    print(f"{'ok' if reason is None else 'FAILED'}  {name} ({seconds:.1f} s){'' if reason is None else f': {reason}'}", flush=True)
+    return reason is None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
