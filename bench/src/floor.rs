@@ -1,9 +1,9 @@
-//! The floor under every fan-out: a bare `send` loop. It knows no HTTP and no WebSocket; it answers whatever arrives with bytes
-//! prepared beforehand, and so shows what the kernel alone takes for as many sends.
+//! The floor under every fan-out: a bare `send` loop. It knows next to no HTTP and no WebSocket: it answers with bytes prepared
+//! beforehand, and so shows what the kernel alone takes for as many sends.
 //!
 //! Owns the loop; imports the prepared bytes from `client`.
 
-use std::io::{self, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 
 use crate::client::{ACCEPT, client_frames, server_frames};
@@ -42,7 +42,11 @@ pub(crate) fn serve(subscribers: usize) -> io::Result<()> {
 fn accept(listener: &TcpListener) -> io::Result<TcpStream> {
     let (mut stream, _) = listener.accept()?;
     stream.set_nodelay(true)?;
-    stream.read(&mut [0; 1024])?;
+    let mut request = BufReader::new(&stream);
+    let mut line = String::new();
+    while request.read_line(&mut line)? > "\r\n".len() {
+        line.clear();
+    }
     let answer =
         format!("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {ACCEPT}\r\n\r\n");
     stream.write_all(answer.as_bytes())?;

@@ -65,7 +65,8 @@ impl Server {
                 command
                     .args(["serve", "--workers", "1", "--driver", "epoll"])
                     .args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
-                    .env("FANTAIL_HUB_CLIENT_PUBLISH", "true");
+                    .env("FANTAIL_HUB_CLIENT_PUBLISH", "true")
+                    .env("RUST_LOG", "warn");
                 command
             }
             Self::Floor => with(this, "floor".into()),

@@ -214,7 +214,7 @@ impl WebSocket {
         if let Some(key) = header.mask {
             apply_mask(payload, rotate(key, done));
         }
-        let first_of_message = !self.partial.as_ref().is_some_and(|partial| partial.message.is_some());
+        let first_of_message = self.partial.as_ref().is_none_or(|partial| partial.message.is_none());
         if fills && done == 0 && (header.opcode.is_control() || (header.fin && first_of_message)) {
             return Ok(Step::InPlace(header, payload));
         }

@@ -4,8 +4,8 @@ Owns processes, ports and temporary folders; knows nothing of what is checked. E
 """
 
 import contextlib
-import json
 import http.client
+import json
 import os
 import pathlib
 import re

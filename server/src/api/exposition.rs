@@ -55,8 +55,8 @@ fn family(out: &mut String, name: &str, help: &str, kind: &str, value: u64) {
 
 fn delivery(out: &mut String, workers: &[Arc<Metrics>]) {
     const NAME: &str = "fantail_delivery_seconds";
-    let _ = write!(out, "# HELP {NAME} From a publication to the end of the turn that sent it, once for each worker with subscribers.\n");
-    let _ = write!(out, "# TYPE {NAME} histogram\n");
+    let _ = writeln!(out, "# HELP {NAME} From a publication to the end of the turn that sent it, once for each worker with subscribers.");
+    let _ = writeln!(out, "# TYPE {NAME} histogram");
     let mut buckets = [0; Histogram::BUCKETS];
     for metrics in workers {
         buckets.iter_mut().zip(metrics.delivery.buckets()).for_each(|(sum, count)| *sum += count);

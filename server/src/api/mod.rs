@@ -16,7 +16,7 @@ use std::{
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request, State},
-    http::{StatusCode, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -70,7 +70,7 @@ async fn health(State(api): State<Arc<Api>>) -> (StatusCode, &'static str) {
 /// Lets a request pass that has the key. Without a configured key the port is on loopback, where any web page that a local browser shows could
 /// post to it: such a request names its origin and is refused.
 async fn authorize(State(api): State<Arc<Api>>, request: Request, next: Next) -> Response {
-    let given = request.headers().get("x-api-key").map(|value| value.as_bytes());
+    let given = request.headers().get("x-api-key").map(HeaderValue::as_bytes);
     match &api.key {
         Some(key) if !given.is_some_and(|given| same(given, key.as_bytes())) => {
             publish::Error::new(101, "X-API-Key: expected the configured key").with_status(StatusCode::UNAUTHORIZED).into_response()

@@ -64,12 +64,13 @@ impl Raw {
     /// Lays the `FANTAIL_` variables among `variables` over the settings.
     pub(super) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
         for (name, text) in variables.filter(|(name, _)| name.starts_with("FANTAIL_")) {
+            let place = format!("from {}", name.escape_debug());
             let Some(key) = self.key_of_variable(&name) else {
                 let known = nearest(&name, self.settings.keys().map(|key| variable_of_key(key)));
                 let name = name.escape_debug();
                 return Err(ConfigError(format!("unknown variable {name}: did you mean {known}?")));
             };
-            self.set_text(&key, &text, format!("from {name}"))?;
+            self.set_text(&key, &text, place)?;
         }
         Ok(())
     }
@@ -241,6 +242,7 @@ fn is_namespace(name: &str) -> bool {
 fn describe(value: &DeValue<'_>) -> String {
     match value {
         DeValue::String(text) => format!("{text:?}"),
+        DeValue::Integer(_) if Value::new(value).is_none() => "beyond 64 bits".to_owned(),
         DeValue::Integer(_) => "an integer".to_owned(),
         DeValue::Float(_) => "a float".to_owned(),
         DeValue::Boolean(_) => "a boolean".to_owned(),

@@ -156,6 +156,7 @@ fn files_are_refused_in_one_clear_line() {
         ("\"a\\nb\" = 1", "unknown key `a\\nb` at fantail.toml:1: did you mean ..."),
         ("[limit]\n", "unknown key `limit` at fantail.toml:1: did you mean `limits`?"),
         ("workers = 'two'", "`workers` at fantail.toml:1 is \"two\": expected an integer"),
+        ("workers = 9223372036854775808", "`workers` at fantail.toml:1 is beyond 64 bits: expected an integer"),
         ("listen = 8000", "`listen` at fantail.toml:1 is an integer: expected a string"),
         ("[deflate]\nenabled = 1", "`deflate.enabled` at fantail.toml:2 is an integer: expected true or false"),
         ("[upgrade]\norigins = '*'", "`upgrade.origins` at fantail.toml:2 is \"*\": expected a list of strings"),
@@ -226,6 +227,12 @@ fn variables_are_refused_in_one_clear_line() {
         ("FANTAIL_WORKERS", "two", "`workers` from FANTAIL_WORKERS is \"two\": expected an integer"),
         ("FANTAIL_WORKERS", "", "`workers` from FANTAIL_WORKERS is \"\": expected an integer"),
         ("FANTAIL_WORKERS", "1\n2", "`workers` from FANTAIL_WORKERS is \"1\\n2\": expected an integer"),
+        (
+            "FANTAIL_HUB_NAMESPACES_A\nB_FLUSH_MS",
+            "1",
+            "`hub.namespaces.a\\nb.flush_ms` from FANTAIL_HUB_NAMESPACES_A\\nB_FLUSH_MS is in a namespace named \"a\\nb\": \
+             expected a name of letters, digits, `_` and `-`",
+        ),
         ("FANTAIL_DEFLATE_ENABLED", "yes", "`deflate.enabled` from FANTAIL_DEFLATE_ENABLED is \"yes\": expected true or false"),
         (
             "FANTAIL_HUB_NAMESPACES__FLUSH_MS",
