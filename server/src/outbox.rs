@@ -61,7 +61,7 @@ struct Node {
 
 #[derive(Debug)]
 enum Segment {
-    /// A part of [`TurnQueue::own`]. Positions of 32 bits: a turn's replies are bounded by what it received.
+    /// A part of [`TurnQueue::own`]. Positions of 32 bits: a turn that is full receives no more.
     Own(Range<u32>),
     Shared(Rc<Shared>),
 }
@@ -91,6 +91,11 @@ impl TurnQueue {
     /// Bytes queued by [`own`](TurnQueue::own), to be changed before they are written; positions are those of the buffer it gave.
     pub fn own_mut(&mut self, range: Range<usize>) -> &mut [u8] {
         &mut self.own[range]
+    }
+
+    /// Whether the turn should end before more is received: what it answers takes memory until it is written.
+    pub fn is_full(&self) -> bool {
+        self.own.len() >= OWN_BYTES_ENOUGH
     }
 
     /// Makes ready for the next turn.
@@ -127,6 +132,8 @@ impl TurnQueue {
     }
 }
 
+/// Bytes of answers that are enough for one turn.
+const OWN_BYTES_ENOUGH: usize = 16 << 20;
 /// A turn's buffer larger than this is given back.
 const OWN_BYTES_KEPT: usize = 1 << 20;
 

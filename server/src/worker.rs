@@ -129,6 +129,11 @@ impl Worker {
         self.connections.get(key).is_some_and(|connection| !connection.paused && connection.ending != Ending::Close)
     }
 
+    /// Whether enough has been received in this turn. What is left is to be received in the next.
+    pub fn turn_is_full(&self) -> bool {
+        self.context.queue.is_full()
+    }
+
     /// Bytes were received; they may be changed.
     pub fn received(&mut self, key: usize, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };

@@ -122,6 +122,9 @@ impl Epoll {
             if !worker.wants_input(key) {
                 return true;
             }
+            if worker.turn_is_full() {
+                break;
+            }
             let Some(mut socket) = worker.socket(key) else { return false };
             match socket.read(&mut self.buffer) {
                 Ok(0) => {
