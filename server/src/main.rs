@@ -56,6 +56,8 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
+    // Connections are many and small: pages of 2 MiB would be resident for the few bytes touched in them. A kernel without them refuses this.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let internal = TcpListener::bind(config.internal).map_err(|error| format!("cannot listen on {}: {error}", config.internal))?;
     let server = Server::start(config, if with_demo { demo::FILES } else { &[] })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -64,7 +66,7 @@ fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    println!("listening edge={} internal={} driver=epoll workers={}", server.edge, internal.local_addr()?, config.workers);
+    println!("listening edge={} internal={} driver={} workers={}", server.edge, internal.local_addr()?, server.driver, config.workers);
     io::stdout().flush()?;
 
     let api = Api::new(config, Arc::clone(&server.hub), server.metrics.clone());

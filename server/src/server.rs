@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
-    config::Config,
+    config::{Config, DriverChoice},
     context::Context,
     demo::File,
     driver::epoll::Epoll,
@@ -31,6 +31,8 @@ const DESCRIPTORS_PER_WORKER: usize = 3;
 pub struct Server {
     /// The address of the edge port.
     pub edge: SocketAddr,
+    /// The driver that the workers run on.
+    pub driver: &'static str,
     /// All channels.
     pub hub: Arc<Hub>,
     /// Each worker's counters.
@@ -66,6 +68,9 @@ impl Server {
     pub fn start(config: &Config, files: &'static [File]) -> Result<Server, StartError> {
         let listeners = listen(config.listen, config.workers).map_err(failed(format!("cannot listen on {}", config.listen)))?;
         let edge = listeners[0].local_addr().map_err(failed("cannot read the edge port's address"))?;
+        let driver = match config.driver {
+            DriverChoice::Auto | DriverChoice::Epoll => "epoll",
+        };
         let room = Arc::new(Room::new(connections_max(config)));
         let mailboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Mailbox::new(config.limits.mailbox_bytes_max))).collect();
         let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
@@ -91,7 +96,7 @@ impl Server {
             workers.push(thread.map_err(failed("cannot start a worker"))?);
         }
         started.iter().take(config.workers).try_for_each(|result| result.map_err(failed("cannot start a worker's driver")))?;
-        Ok(Server { edge, hub, metrics, workers, mailboxes })
+        Ok(Server { edge, driver, hub, metrics, workers, mailboxes })
     }
 
     /// What tells the workers to close every client and end.

@@ -57,6 +57,8 @@ pub struct Worker {
     touched: Vec<usize>,
     /// Connections to be dropped when the turn ends.
     gone: Vec<usize>,
+    /// The mail of this turn.
+    mail: Vec<Mail>,
     outbox_bytes_max: usize,
     shutdown_window: Duration,
     shutdown: Option<Shutdown>,
@@ -99,6 +101,7 @@ impl Worker {
             room,
             touched: Vec::new(),
             gone: Vec::new(),
+            mail: Vec::new(),
             outbox_bytes_max: config.limits.outbox_bytes_max,
             shutdown_window: timeouts.shutdown_window,
             shutdown: None,
@@ -201,13 +204,14 @@ impl Worker {
         self.close_some();
         let delivered = self.deliver();
         self.context.accept_all();
-        for key in std::mem::take(&mut self.touched) {
-            self.write(key, driver);
-        }
+        // The lists are put back empty, so that a turn needs no memory of its own.
+        let mut touched = std::mem::take(&mut self.touched);
+        touched.drain(..).for_each(|key| self.write(key, driver));
+        self.touched = touched;
         self.context.queue.clear();
-        for key in std::mem::take(&mut self.gone) {
-            self.remove(key);
-        }
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.drain(..).for_each(|key| self.remove(key));
+        self.gone = gone;
         if !delivered.is_empty() {
             let now = Instant::now();
             delivered.iter().for_each(|published| self.context.metrics.delivery.observe(now.saturating_duration_since(*published)));
@@ -215,9 +219,9 @@ impl Worker {
     }
 
     fn take_mail(&mut self, driver: &mut impl Driver) {
-        let mut mail = Vec::new();
+        let mut mail = std::mem::take(&mut self.mail);
         self.mailbox.take(&mut mail);
-        for mail in mail {
+        for mail in mail.drain(..) {
             match mail {
                 Mail::Publication(channel, publication) => self.context.subscribers.arrived(&channel, publication, self.context.now_ms),
                 Mail::Shutdown => {
@@ -228,6 +232,7 @@ impl Worker {
                 }
             }
         }
+        self.mail = mail;
     }
 
     /// Closes as many connections as are due while the server goes away.

@@ -119,9 +119,10 @@ impl Response {
         value
     }
 
-    /// Whether the comma-separated field `name` contains `token`, in any case.
+    /// Whether the list `name`, over all of its lines, contains `token`, in any case.
     pub fn lists(&self, name: &str, token: &str) -> bool {
-        self.field(name).is_some_and(|list| list.split(',').any(|item| item.trim().eq_ignore_ascii_case(token)))
+        let lines = self.fields.iter().filter(|(present, _)| present.eq_ignore_ascii_case(name));
+        lines.flat_map(|(_, list)| list.split(',')).any(|item| item.trim().eq_ignore_ascii_case(token))
     }
 
     /// Whether the server says that this is its last answer on the connection.

@@ -104,7 +104,7 @@ pub struct Limits {
     pub fields_max: usize,
     /// Bytes of a request's target.
     pub target_bytes_max: usize,
-    /// Bytes of a request's body.
+    /// Bytes of a request's body on the edge port.
     pub body_bytes_max: usize,
     /// Bytes of a WebSocket message, inflated.
     pub message_bytes_max: usize,
