@@ -352,3 +352,6 @@ impl Worker {
         self.context.metrics.closed.add(1);
     }
 }
+
+#[cfg(test)]
+mod tests;
