@@ -17,8 +17,8 @@ use crate::{encode::Encoding, hub::Publication};
 pub enum Shared {
     /// One publication in one encoding.
     Publication(Arc<Publication>, Encoding),
-    /// Several small ones behind each other.
-    Joined(Box<[u8]>),
+    /// So many small ones behind each other.
+    Joined(usize, Box<[u8]>),
 }
 
 impl Shared {
@@ -26,7 +26,15 @@ impl Shared {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Shared::Publication(publication, encoding) => publication.frame(*encoding),
-            Shared::Joined(bytes) => bytes,
+            Shared::Joined(_, bytes) => bytes,
+        }
+    }
+
+    /// How many publications they are.
+    fn publications(&self) -> usize {
+        match self {
+            Shared::Publication(..) => 1,
+            Shared::Joined(publications, _) => *publications,
         }
     }
 }
@@ -167,13 +175,20 @@ impl Backlog {
         self.bytes
     }
 
-    /// Drops what others get too and has not begun to be sent: a later value replaces it. Returns how many segments that were.
+    /// Drops what others get too and has not begun to be sent: a later value replaces it. Returns how many publications that were.
     pub fn drop_shared(&mut self) -> usize {
-        let before = self.segments.len();
         let mut begun = self.sent > 0;
-        self.segments.retain(|segment| std::mem::take(&mut begun) || matches!(segment, Waiting::Own(_)));
+        let mut dropped = 0;
+        self.segments.retain(|segment| match segment {
+            _ if std::mem::take(&mut begun) => true,
+            Waiting::Own(_) => true,
+            Waiting::Shared(shared) => {
+                dropped += shared.publications();
+                false
+            }
+        });
         self.bytes = self.segments.iter().map(|segment| segment.bytes().len()).sum::<usize>() - self.sent;
-        before - self.segments.len()
+        dropped
     }
 
     fn push(&mut self, segment: Waiting) {

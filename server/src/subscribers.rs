@@ -211,21 +211,22 @@ impl Delivery {
     fn frames(&mut self, encoding: Encoding, encoder: &mut Encoder) -> &[Rc<Shared>] {
         let frames = &mut self.frames[encoding as usize];
         if frames.is_empty() {
-            let mut joined = Vec::new();
+            let (mut joined, mut count) = (Vec::new(), 0);
             for publication in &self.publications {
                 publication.encode(encoding, encoder);
                 let frame = publication.frame(encoding);
                 if self.publications.len() > 1 && joined.len() + frame.len() <= JOINED_BYTES_MAX {
                     joined.extend_from_slice(frame);
+                    count += 1;
                     continue;
                 }
                 if !joined.is_empty() {
-                    frames.push(Rc::new(Shared::Joined(std::mem::take(&mut joined).into())));
+                    frames.push(Rc::new(Shared::Joined(std::mem::take(&mut count), std::mem::take(&mut joined).into())));
                 }
                 frames.push(Rc::new(Shared::Publication(Arc::clone(publication), encoding)));
             }
             if !joined.is_empty() {
-                frames.push(Rc::new(Shared::Joined(joined.into())));
+                frames.push(Rc::new(Shared::Joined(count, joined.into())));
             }
         }
         frames

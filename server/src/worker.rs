@@ -305,7 +305,8 @@ impl Worker {
                 let dropped = backlog.drop_shared();
                 self.context.metrics.conflated.add(dropped as u64);
                 connection.paused = backlog.bytes() > self.outbox_bytes_max;
-                if let Some(subscription) = connection.subscription() {
+                // What was dropped includes the latest. Where nothing was, the latest is on its way.
+                if let Some(subscription) = connection.subscription().filter(|_| dropped > 0) {
                     subscription.behind = true;
                 }
             }

@@ -27,7 +27,7 @@ impl Write for Slow {
 }
 
 fn joined(bytes: &[u8]) -> Rc<Shared> {
-    Rc::new(Shared::Joined(bytes.into()))
+    Rc::new(Shared::Joined(1, bytes.into()))
 }
 
 #[test]
