@@ -128,7 +128,9 @@ impl fmt::Display for PeerError {
             Self::RequestLine { at } => return write!(f, "byte {at}: expected a request line, `method SP target SP HTTP/1.1 CR LF`"),
             Self::FieldName { at } => return write!(f, "byte {at}: expected a field line, a name of token characters and a colon"),
             Self::FieldValue { at } => return write!(f, "byte {at}: expected a field value without control characters, ended by CR LF"),
-            Self::Target => "expected a target that is a path or an absolute http URI, in visible ASCII without a fragment",
+            Self::Target => {
+                "expected a target that is a path or an absolute http URI, in visible ASCII with %-escapes and without a fragment"
+            }
             Self::HttpVersion => "expected HTTP/1.1",
             Self::HeadTooLarge => "the request head is larger than this server accepts",
             Self::TooManyFields => "the request has more fields than this server accepts",
@@ -140,7 +142,7 @@ impl fmt::Display for PeerError {
             Self::Chunk => "expected a chunk: at most 16 hexadecimal digits, CR LF, that many bytes, CR LF",
             Self::BodyTooLarge => "the request body is larger than this server accepts",
             Self::RequestTimeout => "the request did not arrive in time",
-            Self::Method => "this resource answers GET and HEAD only",
+            Self::Method => "this method is not allowed here",
             Self::Key => "expected one Sec-WebSocket-Key field with the base64 of 16 bytes",
             Self::WebSocketVersion => "expected Sec-WebSocket-Version: 13",
             Self::UpgradeBody => "expected an upgrade request without a body",

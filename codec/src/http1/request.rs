@@ -93,7 +93,8 @@ impl<'a> Request<'a> {
     /// The path of the target, without the query.
     ///
     /// # Errors
-    /// [`PeerError::Target`] where the target is neither a path nor an absolute http URI, holds a byte outside visible ASCII, or has a fragment.
+    /// [`PeerError::Target`] where the target is neither a path nor an absolute http URI, holds a byte outside visible ASCII or a `%` that escapes
+    /// nothing, or has a fragment.
     pub fn path(&self) -> Result<&'a [u8], PeerError> {
         let (_, path) = self.split_target()?;
         Ok(path.split(|&byte| byte == b'?').next().unwrap_or_default())
@@ -102,7 +103,8 @@ impl<'a> Request<'a> {
     /// The authority of an absolute target, and the path with the query, RFC 9112 §3.2.
     fn split_target(&self) -> Result<(Option<&'a [u8]>, &'a [u8]), PeerError> {
         let target = self.target();
-        if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') {
+        let escapes = |at| matches!(target[at + 1..], [high, low, ..] if high.is_ascii_hexdigit() && low.is_ascii_hexdigit());
+        if !target.iter().all(|&byte| byte.is_ascii_graphic() && byte != b'#') || !memchr::memchr_iter(b'%', target).all(escapes) {
             return Err(PeerError::Target);
         }
         if target[0] == b'/' {
@@ -238,6 +240,9 @@ mod tests {
             ("*", Err(PeerError::Target)),
             ("a", Err(PeerError::Target)),
             ("/a#b", Err(PeerError::Target)),
+            ("/%7", Err(PeerError::Target)),
+            ("/%zz", Err(PeerError::Target)),
+            ("/%7e", Ok("/%7e")),
             ("ftp://a/", Err(PeerError::Target)),
             ("http:///x", Err(PeerError::Target)),
             ("/\u{e9}", Err(PeerError::Target)),

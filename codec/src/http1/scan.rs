@@ -204,7 +204,7 @@ impl HeadScan {
         if target_end == method_end + 1 {
             return Err(PeerError::RequestLine { at: target_end });
         }
-        if target_end - method_end > limits.target_bytes_max {
+        if target_end - method_end - 1 > limits.target_bytes_max {
             return Err(PeerError::TargetTooLong);
         }
         self.minor_version = match &bytes[target_end + 1..end] {

@@ -9,24 +9,36 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use fantail_codec::Kind;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 
 use super::Api;
 use crate::hub::HubError;
 
-/// The body of a request.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+/// The body of a request. Its parts are read one by one, so that an error names the field.
+#[derive(Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 struct Publish<'a> {
-    #[serde(borrow)]
-    channel: Cow<'a, str>,
-    /// Any JSON, published as it stands, as text.
-    #[serde(borrow)]
+    #[serde(borrow, deserialize_with = "present")]
+    channel: Option<&'a RawValue>,
+    /// Any JSON, `null` too, published as it stands, as text.
+    #[serde(borrow, deserialize_with = "present")]
     data: Option<&'a RawValue>,
     /// Bytes in base64, published as binary.
-    #[serde(borrow)]
-    b64data: Option<Cow<'a, str>>,
+    #[serde(borrow, deserialize_with = "present")]
+    b64data: Option<&'a RawValue>,
+}
+
+/// A field that is there, whatever its value; serde alone would take `null` for absent.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(deserializer).map(Some)
+}
+
+fn string<'a>(field: &str, value: &'a RawValue) -> Result<Cow<'a, str>, Error> {
+    /// A Cow that borrows where the JSON has no escapes.
+    #[derive(Deserialize)]
+    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+    serde_json::from_str::<Text<'_>>(value.get()).map(|text| text.0).map_err(|_| Error::bad_request(format!("{field}: expected a string")))
 }
 
 /// An error in Centrifugo's form; by its convention the HTTP status is 200 where the request was understood as one for the API.
@@ -91,11 +103,13 @@ struct Position {
 pub(super) async fn publish(State(api): State<Arc<Api>>, body: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
     let body = body.map_err(|error| Error::bad_request(format!("body: {}", error.body_text())).with_status(error.status()))?;
     let request: Publish<'_> = serde_json::from_slice(&body)
-        .map_err(|error| Error::bad_request(format!("body: {error}; expected {{\"channel\": …, \"data\": …}}")))?;
-    let (kind, payload) = match (request.data, &request.b64data) {
+        .map_err(|error| Error::bad_request(format!("body: {error}; expected JSON, {{\"channel\": …, \"data\": …}}")))?;
+    let channel = request.channel.ok_or_else(|| Error::bad_request("channel: expected a string"))?;
+    let channel = string("channel", channel)?;
+    let (kind, payload) = match (request.data, request.b64data) {
         (Some(data), None) => (Kind::Text, Cow::Borrowed(data.get().as_bytes())),
         (None, Some(text)) => {
-            let bytes = base64_simd::STANDARD.decode_to_vec(text.as_bytes());
+            let bytes = base64_simd::STANDARD.decode_to_vec(string("b64data", text)?.as_bytes());
             (Kind::Binary, Cow::Owned(bytes.map_err(|_| Error::bad_request("b64data: expected base64"))?))
         }
         (Some(_), Some(_)) => return Err(Error::bad_request("b64data: expected it or data, not both")),
@@ -105,7 +119,7 @@ pub(super) async fn publish(State(api): State<Arc<Api>>, body: Result<Bytes, Byt
         let field = if kind == Kind::Text { "data" } else { "b64data" };
         return Err(Error::bad_request(format!("{field}: expected at most {} bytes", api.message_bytes_max)));
     }
-    let position = api.hub.publish(&request.channel, kind, &payload)?;
+    let position = api.hub.publish(&channel, kind, &payload)?;
     Ok(json(StatusCode::OK, &Published { result: Position { offset: position.offset, epoch: position.epoch.to_string() } }))
 }
 

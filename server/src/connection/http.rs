@@ -90,7 +90,7 @@ impl Connection {
                     (taken, None)
                 }
                 Err(error) => {
-                    self.refuse(error, context);
+                    self.refuse(error, answer.head_only, context);
                     (bytes.len(), None)
                 }
             },
@@ -107,12 +107,13 @@ impl Connection {
             Ok(Progress::Complete(length)) => length,
             Ok(Progress::Incomplete) => return 0,
             Err(error) => {
-                self.refuse(error, context);
+                self.refuse(error, false, context);
                 return bytes.len();
             }
         };
-        if let Err(error) = self.request(key, &Request::new(&bytes[..length], scan), context) {
-            self.refuse(error, context);
+        let request = Request::new(&bytes[..length], scan);
+        if let Err(error) = self.request(key, &request, context) {
+            self.refuse(error, is_head(&request), context);
         }
         length
     }
@@ -125,7 +126,7 @@ impl Connection {
         let mut answer = Answer {
             status: 404,
             content: Content::Text("nothing is here\n"),
-            head_only: request.method() == b"HEAD",
+            head_only: is_head(request),
             // An upgrade that is not granted may be followed by bytes of the other protocol; they must not be read as requests.
             close: !request.keeps_alive() || request.values(Name::Upgrade).next().is_some() || context.shutting_down,
         };
@@ -184,13 +185,13 @@ impl Connection {
     }
 
     /// Answers what the peer did wrong, and ends the connection.
-    fn refuse(&mut self, error: PeerError, context: &mut Context) {
+    fn refuse(&mut self, error: PeerError, head_only: bool, context: &mut Context) {
         context.metrics.peer_errors.add(1);
         let status = match error.consequence() {
             Consequence::Status(status) => status,
             Consequence::Close(_) => 400,
         };
-        self.answer(Answer { status, content: Content::Error(error), head_only: false, close: true }, context);
+        self.answer(Answer { status, content: Content::Error(error), head_only, close: true }, context);
     }
 
     fn answer(&mut self, answer: Answer, context: &mut Context) {
@@ -219,12 +220,16 @@ impl Connection {
     pub(super) fn request_expired(&mut self, context: &mut Context) -> Option<Deadline> {
         match &self.stage {
             Stage::Http(http) if !http.is_idle() => {
-                self.refuse(PeerError::RequestTimeout, context);
+                self.refuse(PeerError::RequestTimeout, false, context);
                 Some(Deadline::Close)
             }
             _ => None,
         }
     }
+}
+
+fn is_head(request: &Request<'_>) -> bool {
+    request.method() == b"HEAD"
 }
 
 fn is_read(request: &Request<'_>) -> bool {
