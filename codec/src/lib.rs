@@ -9,7 +9,40 @@
 //!    [`accept::hash`], for one key or for all the keys of a turn.
 //! 3. From then on every received byte goes into [`WebSocket::receive`], which lends the messages back.
 //!
-//! Modules import only from those above them: `limits`, `error`, `simd`, then `http1`, `accept`, `deflate`, `frame`, then `upgrade` and `websocket`.
+//! ```
+//! use fantail_codec::{
+//!     Event, Kind, Role, Scratch, WebSocket, accept,
+//!     http1::{HeadScan, Progress, Request},
+//!     limits::{HttpLimits, MessageLimits},
+//!     upgrade::{self, Decision, Origins, Policy, Protocol},
+//! };
+//!
+//! let policy = Policy { protocols: vec![Protocol::WebSocket], subprotocols: vec![], origins: Origins::SameHost, deflate: None };
+//! let mut received = *b"GET /chat HTTP/1.1\r\nHost: example.com\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+//!     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n\
+//!     \x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58";
+//!
+//! // The head, as far as it has arrived.
+//! let mut scan = HeadScan::default();
+//! let Ok(Progress::Complete(head_bytes)) = scan.advance(&received, &HttpLimits::DEFAULT) else { panic!("it is complete") };
+//! let (head, frames) = received.split_at_mut(head_bytes);
+//!
+//! // The decision, and the response with its accept value.
+//! let Decision::Switch(switch) = upgrade::decide(&Request::new(head, &scan), &policy) else { panic!("it is an upgrade") };
+//! let mut response = Vec::new();
+//! let place = switch.write(&mut response);
+//! accept::hash(&[switch.key], |_, accept| response[place..place + accept.len()].copy_from_slice(accept));
+//! assert!(response.windows(28).any(|value| value == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+//!
+//! // The messages, lent where they lie.
+//! let (mut websocket, mut scratch) = (WebSocket::new(Role::Server, switch.deflate.as_ref()), Scratch::default());
+//! let mut input = frames;
+//! let event = websocket.receive(&mut input, &MessageLimits::DEFAULT, &mut scratch);
+//! assert_eq!(event, Ok(Some(Event::Message(Kind::Text, &mut *b"Hello".to_vec()))));
+//! ```
+//!
+//! Modules import only from those above them: `limits`, `error` (with the close codes of `frame`), `simd`; `accept`, `http1`, `frame`; `deflate`;
+//! `upgrade` and `websocket`.
 
 pub mod limits;
 
@@ -18,9 +51,10 @@ pub mod error;
 pub mod simd;
 
 pub mod accept;
-pub mod deflate;
 pub mod frame;
 pub mod http1;
+
+pub mod deflate;
 
 pub mod upgrade;
 pub mod websocket;

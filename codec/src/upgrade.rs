@@ -5,7 +5,7 @@ use crate::{
     accept::{ACCEPT_BYTES, Key},
     deflate,
     error::PeerError,
-    http1::{Framing, Name, Request, list},
+    http1::{Framing, Name, Request, is_tchar, list},
 };
 
 /// A protocol that a connection can be switched to.
@@ -133,7 +133,7 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerErro
 fn subprotocol<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<&'p str>, PeerError> {
     let mut selected = None;
     for offered in list(request.values(Name::SecWebSocketProtocol)) {
-        if !is_token(offered) {
+        if !offered.iter().copied().all(is_tchar) {
             return Err(PeerError::Negotiation);
         }
         if selected.is_none() {
@@ -141,10 +141,6 @@ fn subprotocol<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<&
         }
     }
     Ok(selected)
-}
-
-fn is_token(bytes: &[u8]) -> bool {
-    bytes.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 impl Switch<'_> {

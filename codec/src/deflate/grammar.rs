@@ -2,9 +2,11 @@
 //!
 //! Owns which bytes are well-formed and where extensions and parameters begin and end; what they mean is
 //! decided in `negotiate`. One pass, no backtracking and no allocation: this field is where CVE-2020-7662 and
-//! CVE-2021-32640 were superlinear. Imports nothing.
+//! CVE-2021-32640 were superlinear. Imports only what a token is.
 
 use std::fmt;
+
+use crate::http1::is_tchar;
 
 /// Why the field fails the opening handshake.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -81,7 +83,7 @@ impl<'a> Line<'a> {
 
     fn token(&mut self) -> Result<&'a [u8], MalformedExtension> {
         let start = self.at;
-        self.skip(is_token_byte);
+        self.skip(is_tchar);
         if self.at == start {
             return Err(self.expected("a token"));
         }
@@ -96,7 +98,7 @@ impl<'a> Line<'a> {
             if self.peek() == Some(b'\\') {
                 self.at += 1;
             }
-            if !self.peek().is_some_and(is_token_byte) {
+            if !self.peek().is_some_and(is_tchar) {
                 return Err(self.expected("a token and a closing quote"));
             }
             self.at += 1;
@@ -143,11 +145,6 @@ impl<'a> Value<'a> {
     pub(super) fn bytes(self) -> impl Iterator<Item = u8> + 'a {
         self.0.iter().copied().filter(|&byte| byte != b'\\')
     }
-}
-
-/// `tchar` of RFC 9110 §5.6.2.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 #[cfg(test)]

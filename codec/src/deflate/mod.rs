@@ -2,7 +2,7 @@
 //!
 //! The server always answers `server_no_context_takeover`, so that a message compressed once serves every
 //! subscriber with the same window, and no connection holds a compressor. Owns the field's grammar, the
-//! negotiation of both sides, and the use of zlib; knows nothing of frames. Imports nothing else of the crate.
+//! negotiation of both sides, and the use of zlib; knows nothing of frames. Imports `http1` for what a token is.
 
 #[expect(clippy::module_inception, reason = "the room is named after the extension, the file after what it does")]
 mod deflate;

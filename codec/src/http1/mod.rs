@@ -26,3 +26,8 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
     }
     bytes
 }
+
+/// Whether a name or token may hold this byte: `tchar`, RFC 9110 §5.6.2.
+pub fn is_tchar(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
