@@ -41,19 +41,18 @@
 //! assert_eq!(event, Ok(Some(Event::Message(Kind::Text, &mut *b"Hello".to_vec()))));
 //! ```
 //!
-//! Modules import only from those above them: `limits`, `error` (with the close codes of `frame`), `simd`; `accept`, `http1`, `frame`; `deflate`;
-//! `upgrade` and `websocket`.
+//! Modules import only from those before them: `limits` and `simd`; `error` with `frame`, whose close codes it names; `http1`, then `accept` and
+//! `deflate`; then `upgrade` and `websocket`.
 
 pub mod limits;
-
-pub mod error;
-
 pub mod simd;
 
-pub mod accept;
+pub mod error;
 pub mod frame;
+
 pub mod http1;
 
+pub mod accept;
 pub mod deflate;
 
 pub mod upgrade;

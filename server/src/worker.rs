@@ -32,7 +32,7 @@ use crate::{
 /// How often connections are closed while the server goes away.
 const SHUTDOWN_TICK: Duration = Duration::from_millis(10);
 
-/// Connections of the whole process, against its limit.
+/// Connections of the whole process, against its limit, which workers that accept at the same moment may pass by one each.
 pub struct Room {
     connections: AtomicUsize,
     connections_max: usize,
