@@ -56,7 +56,17 @@ pub struct Scratch {
     inflated: Vec<u8>,
 }
 
-/// A buffer larger than this is not kept after its message.
+impl Scratch {
+    /// Gives back memory that a large message took.
+    pub fn trim(&mut self) {
+        for buffer in [&mut self.assembled, &mut self.inflated] {
+            buffer.clear();
+            buffer.shrink_to(SCRATCH_BYTES_KEPT);
+        }
+    }
+}
+
+/// What [`Scratch::trim`] leaves of a buffer.
 const SCRATCH_BYTES_KEPT: usize = 256 << 10;
 
 /// The protocol state of one connection. [`receive`](WebSocket::receive) takes bytes until it returns `None`; a payload that lies whole in them is
@@ -131,6 +141,11 @@ impl WebSocket {
         self.partial.is_some()
     }
 
+    /// Whether a fragmented message, or a data frame that arrives in pieces, has begun and not ended.
+    pub fn is_in_message(&self) -> bool {
+        self.partial.as_ref().is_some_and(|partial| partial.message.is_some())
+    }
+
     /// Takes bytes from the front of `input` up to the next event; `None` once all are taken. The bytes may be changed.
     ///
     /// # Errors
@@ -154,20 +169,22 @@ impl WebSocket {
             match step? {
                 Step::Starved => return Ok(None),
                 Step::Again => {}
-                // After our close frame, all but the peer's is ignored.
-                Step::InPlace(header, _) if self.state == State::Closing && header.opcode != OpCode::Close => {}
-                Step::Control(opcode) if self.state == State::Closing && opcode != OpCode::Close => {}
-                Step::Assembled(_) if self.state == State::Closing => {}
+                // After our close frame, all but the peer's is ignored, here and below.
+                Step::InPlace(header, _) if self.state == State::Closing && header.opcode != OpCode::Close => self.drop_empty_partial(),
                 Step::InPlace(header, payload) => return self.in_place(header, payload, limits, scratch).map(Some),
                 Step::Control(opcode) => {
                     // The frame is complete, so nothing of it needs to outlive this event.
                     scratch.assembled = self.partial.as_mut().map(|partial| std::mem::take(&mut partial.control)).unwrap_or_default();
                     self.drop_empty_partial();
-                    return self.control(opcode, &scratch.assembled).map(Some);
+                    if self.state != State::Closing || opcode == OpCode::Close {
+                        return self.control(opcode, &scratch.assembled).map(Some);
+                    }
                 }
                 Step::Assembled(message) => {
                     self.drop_empty_partial();
-                    return self.assembled(message, limits, scratch).map(Some);
+                    if self.state != State::Closing {
+                        return self.assembled(message, limits, scratch).map(Some);
+                    }
                 }
             }
         }
@@ -348,7 +365,6 @@ impl WebSocket {
         out: &'s mut Vec<u8>,
     ) -> Result<Event<'s>, PeerError> {
         out.clear();
-        out.shrink_to(SCRATCH_BYTES_KEPT);
         let keeps_context = self.inflater.is_some();
         let inflater = self.inflater.as_deref_mut().unwrap_or(shared);
         let result = inflater.message(compressed, keeps_context, limits.message_bytes_max, out).map_err(|error| match error {

@@ -41,6 +41,9 @@ pub struct Context {
     pub shutting_down: bool,
     /// Milliseconds since the worker began, modulo 2³²; the time of this turn.
     pub now_ms: u32,
+    outbox_bytes_max: usize,
+    /// Bytes in the turn's queue at which the connection that is being served has been answered enough.
+    answers_end: usize,
     accepts: AcceptBatch,
     date: Date,
 }
@@ -93,9 +96,28 @@ impl Context {
             scratch: Scratch::default(),
             shutting_down: false,
             now_ms: 0,
+            outbox_bytes_max: limits.outbox_bytes_max,
+            answers_end: 0,
             accepts: AcceptBatch::default(),
             date: Date::default(),
         }
+    }
+
+    /// A connection is about to be served: what it is answered from here on counts against its limit.
+    pub fn limit_answers(&mut self) {
+        self.answers_end = self.queue.own_bytes() + self.outbox_bytes_max;
+    }
+
+    /// Whether the connection that is being served has been answered enough: few bytes of pipelined requests may ask for many.
+    pub fn answered_enough(&self) -> bool {
+        self.queue.own_bytes() >= self.answers_end
+    }
+
+    /// Gives back memory that a large message took.
+    pub fn trim(&mut self) {
+        self.scratch.trim();
+        self.encoder.trim();
+        self.queue.clear();
     }
 
     /// The accept value of this key belongs at this place in [`TurnQueue::own`]'s bytes; it gets there before they are written.

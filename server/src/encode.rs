@@ -37,6 +37,9 @@ const FULL_WINDOW_BITS: u8 = 15;
 /// What the negotiation answers to any window smaller than the full one.
 const SMALL_WINDOW_BITS: u8 = 9;
 
+/// A buffer larger than this is given back at the end of a turn.
+const COMPRESSED_BYTES_KEPT: usize = 256 << 10;
+
 /// One worker's encoder. Nothing of a message stays in it.
 pub struct Encoder {
     deflater: Deflater,
@@ -48,6 +51,12 @@ impl Encoder {
     /// An encoder with these settings.
     pub fn new(config: &Deflate) -> Encoder {
         Encoder { deflater: Deflater::new(config.level), deflate_bytes_min: config.bytes_min, compressed: Vec::new() }
+    }
+
+    /// Gives back memory that a large message took.
+    pub fn trim(&mut self) {
+        self.compressed.clear();
+        self.compressed.shrink_to(COMPRESSED_BYTES_KEPT);
     }
 
     /// Appends one message as one frame. It is compressed only where that makes it smaller.

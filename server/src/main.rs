@@ -66,24 +66,27 @@ fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
     };
-    println!("listening edge={} internal={} driver={} workers={}", server.edge, internal.local_addr()?, server.driver, config.workers);
-    io::stdout().flush()?;
+    let (edge, driver) = (server.edge, server.driver);
+    let mut stdout = io::stdout();
+    writeln!(stdout, "listening edge={edge} internal={} driver={driver} workers={}", internal.local_addr()?, config.workers)?;
+    stdout.flush()?;
 
     let api = Api::new(config, Arc::clone(&server.hub), server.metrics.clone());
     let stop_feeds = Arc::new(AtomicBool::new(false));
     if with_demo {
         let (hub, stop) = (Arc::clone(&server.hub), Arc::clone(&stop_feeds));
         thread::spawn(move || demo::feeds::run(&stop, |channel, kind, payload| hub.publish(channel, kind, payload)));
-        tracing::info!("open http://{}/ in a browser", server.edge);
+        tracing::info!("open http://{edge}/ in a browser");
     }
     let stop = server.stopper();
     let (ended, mut end) = oneshot::channel();
     thread::spawn(move || ended.send(server.join()));
 
     runtime.block_on(async {
-        tokio::spawn(Arc::clone(&api).serve(internal));
+        let serving = tokio::spawn(Arc::clone(&api).serve(internal));
         tokio::select! {
             result = &mut end => return finish(result),
+            result = serving => return Err(format!("the internal port failed: {result:?}").into()),
             name = first(&mut terminate, &mut interrupt) => tracing::info!("{name}: closing every client; a second signal ends at once"),
         }
         api.shutting_down();

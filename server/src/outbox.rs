@@ -101,6 +101,11 @@ impl TurnQueue {
         &mut self.own[range]
     }
 
+    /// Bytes of answers queued in this turn, for all connections.
+    pub fn own_bytes(&self) -> usize {
+        self.own.len()
+    }
+
     /// Whether the turn should end before more is received: what it answers takes memory until it is written.
     pub fn is_full(&self) -> bool {
         self.own.len() >= OWN_BYTES_ENOUGH
@@ -156,7 +161,7 @@ pub struct Backlog {
 
 #[derive(Debug)]
 enum Waiting {
-    Own(Box<[u8]>),
+    Own(Vec<u8>),
     Shared(Rc<Shared>),
 }
 
@@ -194,6 +199,17 @@ impl Backlog {
     fn push(&mut self, segment: Waiting) {
         self.bytes += segment.bytes().len();
         self.segments.push_back(segment);
+    }
+
+    /// Many small answers in a row take no more memory than their bytes.
+    fn push_own(&mut self, bytes: &[u8]) {
+        match self.segments.back_mut() {
+            Some(Waiting::Own(last)) => {
+                last.extend_from_slice(bytes);
+                self.bytes += bytes.len();
+            }
+            _ => self.push(Waiting::Own(bytes.into())),
+        }
     }
 
     fn advance(&mut self, mut sent: usize) {
@@ -288,7 +304,7 @@ fn append(backlog: &mut Backlog, queue: &TurnQueue, queued: Queued, mut sent: us
         }
         let skipped = std::mem::take(&mut sent);
         match segment {
-            Segment::Own(_) => backlog.push(Waiting::Own(bytes[skipped..].into())),
+            Segment::Own(_) => backlog.push_own(&bytes[skipped..]),
             Segment::Shared(shared) => {
                 backlog.push(Waiting::Shared(Rc::clone(shared)));
                 if skipped > 0 {

@@ -4,7 +4,6 @@ use std::{
     fmt, io,
     net::{SocketAddr, TcpListener},
     sync::{Arc, mpsc},
-    thread::JoinHandle,
 };
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -37,7 +36,8 @@ pub struct Server {
     pub hub: Arc<Hub>,
     /// Each worker's counters.
     pub metrics: Vec<Arc<Metrics>>,
-    workers: Vec<JoinHandle<io::Result<()>>>,
+    workers: usize,
+    ended: mpsc::Receiver<io::Result<()>>,
     mailboxes: Vec<Arc<Mailbox>>,
 }
 
@@ -76,27 +76,27 @@ impl Server {
         let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
         let hub = Arc::new(Hub::new(config.hub.clone(), mailboxes.clone()));
         let (ready, started) = mpsc::channel();
-        let mut workers = Vec::new();
+        let (end, ended) = mpsc::channel();
         for (index, listener) in listeners.into_iter().enumerate() {
             let (config, hub, mailbox, metrics) =
                 (config.clone(), Arc::clone(&hub), Arc::clone(&mailboxes[index]), Arc::clone(&metrics[index]));
-            let (room, ready) = (Arc::clone(&room), ready.clone());
+            let (room, ready, end) = (Arc::clone(&room), ready.clone(), end.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
                 let mut driver = match Epoll::new(listener, &mailbox) {
                     Ok(driver) => driver,
                     Err(error) => {
                         let _ = ready.send(Err(error));
-                        return Ok(());
+                        return;
                     }
                 };
                 let _ = ready.send(Ok(()));
                 let context = Context::new(&config, index, &hub, metrics, files);
-                worker::run(Worker::new(&config, context, mailbox, room), &mut driver)
+                let _ = end.send(worker::run(Worker::new(&config, context, mailbox, room), &mut driver));
             });
-            workers.push(thread.map_err(failed("cannot start a worker"))?);
+            thread.map_err(failed("cannot start a worker"))?;
         }
         started.iter().take(config.workers).try_for_each(|result| result.map_err(failed("cannot start a worker's driver")))?;
-        Ok(Server { edge, driver, hub, metrics, workers, mailboxes })
+        Ok(Server { edge, driver, hub, metrics, workers: config.workers, ended, mailboxes })
     }
 
     /// What tells the workers to close every client and end.
@@ -105,12 +105,12 @@ impl Server {
         move || mailboxes.iter().for_each(|mailbox| mailbox.post(Mail::Shutdown))
     }
 
-    /// Waits until every worker has ended.
+    /// Waits until every worker has ended, or one has failed.
     ///
     /// # Errors
-    /// Of the first worker that failed.
+    /// Of the worker that failed.
     pub fn join(self) -> io::Result<()> {
-        self.workers.into_iter().try_for_each(|worker| worker.join().unwrap_or_else(|_| Err(io::Error::other("a worker panicked"))))
+        self.ended.iter().take(self.workers).collect()
     }
 }
 

@@ -41,8 +41,6 @@ pub struct LocalChannel {
     pending: Vec<Arc<Publication>>,
     /// The last that was delivered.
     latest: Option<Arc<Publication>>,
-    /// When what is pending is to be delivered, where the channel lets it wait.
-    due_ms: Option<u32>,
 }
 
 /// All channels with subscribers on this worker.
@@ -52,8 +50,8 @@ pub struct Subscribers {
     channels: Slab<LocalChannel>,
     by_name: HashMap<Box<str>, usize>,
     by_id: HashMap<u64, usize>,
-    /// Channels with something pending.
-    waiting: Vec<usize>,
+    /// Channels with something pending, and when that is to be delivered.
+    waiting: Vec<(u32, usize)>,
 }
 
 impl Subscribers {
@@ -84,7 +82,6 @@ impl Subscribers {
                     subscribers: Vec::new(),
                     pending: Vec::new(),
                     latest: snapshot.latest.clone(),
-                    due_ms: None,
                 });
                 self.by_name.insert(name.into(), at);
                 self.by_id.insert(id, at);
@@ -105,8 +102,10 @@ impl Subscribers {
         let moved = channel.subscribers.get(subscription.position as usize).map(|moved| (moved.connection as usize, subscription.position));
         if channel.subscribers.is_empty() {
             let LocalChannel { channel, pending, .. } = self.channels.remove(at);
-            self.waiting.retain(|&waiting| waiting != at);
-            self.release(&pending);
+            if !pending.is_empty() {
+                self.waiting.retain(|&(_, waiting)| waiting != at);
+                self.release(&pending);
+            }
             self.by_name.remove(channel.name());
             self.by_id.remove(&channel.id());
             self.hub.unsubscribe(&channel, self.worker);
@@ -133,22 +132,21 @@ impl Subscribers {
         let channel = &mut self.channels[at];
         if channel.pending.is_empty() {
             let flush_ms = channel.options.flush.as_millis() as u32;
-            channel.due_ms = Some(now_ms.checked_div(flush_ms).map_or(now_ms, |multiple| (multiple + 1).wrapping_mul(flush_ms)));
-            self.waiting.push(at);
+            let due_ms = now_ms.checked_div(flush_ms).map_or(now_ms, |multiple| (multiple + 1).wrapping_mul(flush_ms));
+            self.waiting.push((due_ms, at));
         }
         channel.pending.push(publication);
     }
 
     /// When the next delivery is due.
     pub fn next_due_ms(&self) -> Option<u32> {
-        self.waiting.iter().filter_map(|&at| self.channels[at].due_ms).min()
+        self.waiting.iter().map(|&(due_ms, _)| due_ms).min()
     }
 
     /// A delivery that is due now.
     pub fn next_delivery(&mut self, now_ms: u32) -> Option<Delivery> {
-        let due = |at: &usize| self.channels[*at].due_ms.is_some_and(|due_ms| now_ms.wrapping_sub(due_ms) as i32 >= 0);
-        let next = self.waiting.iter().position(due)?;
-        let at = self.waiting.swap_remove(next);
+        let next = self.waiting.iter().position(|&(due_ms, _)| now_ms.wrapping_sub(due_ms) as i32 >= 0)?;
+        let (_, at) = self.waiting.swap_remove(next);
         let channel = &mut self.channels[at];
         let publications = std::mem::take(&mut channel.pending);
         channel.latest = publications.last().cloned();

@@ -141,9 +141,9 @@ impl Worker {
     pub fn received(&mut self, key: usize, bytes: &mut [u8]) {
         let Some(connection) = self.connections.get_mut(key) else { return };
         let deadline = connection.received(key, bytes, &mut self.context);
-        // A peer that goes on sending gets no more time to close.
+        // A connection that is to close gets no more time, whatever the peer still sends.
         let closing = connection.link.is(Deadline::Close);
-        if let Some(deadline) = deadline.filter(|&deadline| !(closing && deadline == Deadline::Close)) {
+        if let Some(deadline) = deadline.filter(|_| !closing) {
             self.deadlines.set(&mut self.connections, key, deadline, self.context.now_ms);
         }
         self.touch(key);
@@ -208,7 +208,7 @@ impl Worker {
         let mut touched = std::mem::take(&mut self.touched);
         touched.drain(..).for_each(|key| self.write(key, driver));
         self.touched = touched;
-        self.context.queue.clear();
+        self.context.trim();
         let mut gone = std::mem::take(&mut self.gone);
         gone.drain(..).for_each(|key| self.remove(key));
         self.gone = gone;
@@ -243,8 +243,11 @@ impl Worker {
         let left = if elapsed >= window { 0 } else { shutdown.total * (window - elapsed) / window };
         for key in shutdown.keys.split_off(left.min(shutdown.keys.len())) {
             if let Some(connection) = self.connections.get_mut(key) {
+                let closing = connection.link.is(Deadline::Close);
                 let deadline = connection.go_away(&mut self.context);
-                self.deadlines.set(&mut self.connections, key, deadline, self.context.now_ms);
+                if !closing {
+                    self.deadlines.set(&mut self.connections, key, deadline, self.context.now_ms);
+                }
                 self.touch(key);
             }
         }
@@ -260,9 +263,13 @@ impl Worker {
                 position += 1;
                 let key = subscriber.connection as usize;
                 let connection = &mut self.connections[key];
-                if !connection.takes_publications() {
-                    conflated += delivery.publications().len();
-                    continue;
+                match connection.open_subscription() {
+                    Some(subscription) if subscription.behind => {
+                        conflated += delivery.publications().len();
+                        continue;
+                    }
+                    Some(_) => {}
+                    None => continue,
                 }
                 let (queue, queued) = (&mut self.context.queue, &mut connection.queued);
                 deliveries += delivery.to(&subscriber, &mut self.context.encoder, |shared| queue.shared(queued, shared));
@@ -283,6 +290,8 @@ impl Worker {
         let connection = &mut self.connections[key];
         connection.touched = false;
         let queued = std::mem::replace(&mut connection.queued, Queued::NOTHING);
+        let had_backlog = connection.backlog.is_some();
+        let mut progress = false;
         if connection.blocked {
             if let Some(backlog) = &mut connection.backlog {
                 outbox::hold(backlog, &self.context.queue, queued);
@@ -292,9 +301,12 @@ impl Worker {
                 Ok(written) => {
                     self.context.metrics.bytes_out.add(written.bytes as u64);
                     self.context.metrics.sends.add(written.sends as u64);
+                    progress = written.bytes > 0;
                     if written.blocked {
                         connection.blocked = true;
-                        driver.watch_writable(key, &connection.socket);
+                        if driver.watch_writable(key, &connection.socket).is_err() {
+                            return self.gone.push(key);
+                        }
                     }
                 }
                 Err(_) => return self.gone.push(key),
@@ -304,7 +316,10 @@ impl Worker {
             Some(backlog) if backlog.bytes() > self.outbox_bytes_max => {
                 let dropped = backlog.drop_shared();
                 self.context.metrics.conflated.add(dropped as u64);
-                connection.paused = backlog.bytes() > self.outbox_bytes_max;
+                let paused = backlog.bytes() > self.outbox_bytes_max;
+                if std::mem::replace(&mut connection.paused, paused) && !paused {
+                    driver.resume(key);
+                }
                 // What was dropped includes the latest. Where nothing was, the latest is on its way.
                 if let Some(subscription) = connection.subscription().filter(|_| dropped > 0) {
                     subscription.behind = true;
@@ -313,23 +328,30 @@ impl Worker {
             Some(_) => {}
             None => self.caught_up(key, driver),
         }
+        // A slow reader has not seen a ping that waits behind its backlog; that it takes bytes shows that it lives.
+        if had_backlog && progress && self.connections[key].link.is(Deadline::Pong) {
+            self.deadlines.set(&mut self.connections, key, Deadline::Pong, self.context.now_ms);
+        }
     }
 
     /// Everything that was queued for the connection is written.
     fn caught_up(&mut self, key: usize, driver: &mut impl Driver) {
-        let connection = &mut self.connections[key];
-        let stays = match connection.ending {
+        let stays = match self.connections[key].ending {
             Ending::No => true,
-            Ending::Linger => connection.linger(),
+            Ending::Linger => {
+                self.end_session(key);
+                self.connections[key].linger()
+            }
             Ending::Close => false,
         };
         if !stays {
             return self.gone.push(key);
         }
+        let connection = &mut self.connections[key];
         if std::mem::take(&mut connection.paused) {
             driver.resume(key);
         }
-        let Some(subscription) = connection.subscription().filter(|subscription| subscription.behind) else { return };
+        let Some(subscription) = connection.open_subscription().filter(|subscription| subscription.behind) else { return };
         subscription.behind = false;
         if let Some(latest) = self.context.subscribers.latest(subscription) {
             connection.queue_publication(&latest, &mut self.context);
@@ -341,16 +363,21 @@ impl Worker {
         if !self.connections.contains(key) {
             return;
         }
+        self.end_session(key);
         self.deadlines.clear(&mut self.connections, key);
-        let mut connection = self.connections.remove(key);
-        if let Some(subscription) = connection.subscription()
-            && let Some((moved, position)) = self.context.subscribers.leave(subscription)
+        self.connections.remove(key);
+        self.room.connections.fetch_sub(1, Relaxed);
+        self.context.metrics.closed.add(1);
+    }
+
+    /// Leaves the channel that the connection subscribes to, if it does.
+    fn end_session(&mut self, key: usize) {
+        if let Some(subscription) = self.connections[key].end_session()
+            && let Some((moved, position)) = self.context.subscribers.leave(&subscription)
             && let Some(subscription) = self.connections[moved].subscription()
         {
             subscription.moved(position);
         }
-        self.room.connections.fetch_sub(1, Relaxed);
-        self.context.metrics.closed.add(1);
     }
 }
 

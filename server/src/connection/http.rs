@@ -128,7 +128,7 @@ impl Connection {
             content: Content::Text("nothing is here\n"),
             head_only: is_head(request),
             // An upgrade that is not granted may be followed by bytes of the other protocol; they must not be read as requests.
-            close: !request.keeps_alive() || request.values(Name::Upgrade).next().is_some() || context.shutting_down,
+            close: !request.keeps_alive() || request.values(Name::Upgrade).next().is_some(),
         };
         match route {
             Route::Unknown => {}
@@ -196,6 +196,7 @@ impl Connection {
 
     fn answer(&mut self, answer: Answer, context: &mut Context) {
         context.metrics.plain_answers.add(1);
+        let close = answer.close || context.shutting_down || context.answered_enough();
         let text;
         let (content_type, body) = match answer.content {
             Content::File(file) => (file.content_type, file.body),
@@ -208,10 +209,9 @@ impl Connection {
         let mut fields = vec![("Content-Type", content_type), ("X-Content-Type-Options", "nosniff")];
         fields.extend_from_slice(upgrade::refusal_fields(answer.status));
         let date = context.date();
-        let response =
-            Response { status: answer.status, fields: &fields, date: &date, body, head_only: answer.head_only, close: answer.close };
+        let response = Response { status: answer.status, fields: &fields, date: &date, body, head_only: answer.head_only, close };
         context.queue.own(&mut self.queued, |out| response.write(out));
-        if answer.close {
+        if close {
             self.ending = Ending::Linger;
         }
     }

@@ -88,6 +88,7 @@ impl Connection {
     /// Takes what was received, which may be changed. Returns the deadline that holds from now on, if that changed.
     pub fn received(&mut self, key: usize, mut bytes: &mut [u8], context: &mut Context) -> Option<Deadline> {
         context.metrics.bytes_in.add(bytes.len() as u64);
+        context.limit_answers();
         let mut deadline = None;
         while !bytes.is_empty() && self.ending == Ending::No {
             match &mut self.stage {
@@ -114,13 +115,21 @@ impl Connection {
     /// Everything queued is written and the connection is to linger. Whether it may: the socket is still usable.
     pub fn linger(&mut self) -> bool {
         self.ending = Ending::No;
-        self.stage = Stage::Lingering;
         self.socket.shutdown(std::net::Shutdown::Write).is_ok()
+    }
+
+    /// Ends whatever goes on above the socket; what is received from now on is thrown away. The subscription, if there was one, is to be left.
+    pub fn end_session(&mut self) -> Option<Subscription> {
+        match std::mem::replace(&mut self.stage, Stage::Lingering) {
+            Stage::WebSocket(_, Session::Raw(subscription)) => Some(subscription),
+            _ => None,
+        }
     }
 
     /// Ends the connection from our side, as a server that goes away does. Returns the deadline for the peer's answer.
     pub fn go_away(&mut self, context: &mut Context) -> Deadline {
         match &mut self.stage {
+            _ if self.ending != Ending::No => {}
             Stage::WebSocket(websocket, _) => {
                 context.queue.own(&mut self.queued, |out| websocket.write_close(Some(CloseCode::GOING_AWAY), "", None, out));
             }
@@ -149,8 +158,11 @@ impl Connection {
         }
     }
 
-    /// Whether publications may still be sent to it.
-    pub fn takes_publications(&self) -> bool {
-        matches!(&self.stage, Stage::WebSocket(websocket, Session::Raw(subscription)) if websocket.is_open() && !subscription.behind)
+    /// The subscription, while publications may still be sent: nothing may follow a close frame.
+    pub fn open_subscription(&mut self) -> Option<&mut Subscription> {
+        match &mut self.stage {
+            Stage::WebSocket(websocket, Session::Raw(subscription)) if websocket.is_open() => Some(subscription),
+            _ => None,
+        }
     }
 }

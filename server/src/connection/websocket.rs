@@ -32,7 +32,6 @@ impl Connection {
             };
             let close = match event {
                 Event::Message(kind, payload) => {
-                    completed = true;
                     context.metrics.messages_in.add(1);
                     match session {
                         Session::Echo => {
@@ -43,7 +42,7 @@ impl Connection {
                         Session::Raw(subscription) => {
                             let (channel, options) = context.subscribers.channel(subscription);
                             if options.client_publish {
-                                context.hub.publish_to(channel, kind, payload).err().map(refusal)
+                                context.hub.publish_as_client(channel, kind, payload).err().map(refusal)
                             } else {
                                 Some((CloseCode::POLICY_VIOLATION, "clients may not publish to this channel"))
                             }
@@ -66,6 +65,8 @@ impl Connection {
             if let Some((code, reason)) = close {
                 context.queue.own(&mut self.queued, |out| websocket.write_close(Some(code), reason, None, out));
             }
+            // A control frame inside a message is no progress of that message.
+            completed |= !websocket.is_in_message();
         };
         let (is_partial, is_open) = (websocket.is_partial(), websocket.is_open());
         if let Some(error) = failed {

@@ -34,8 +34,10 @@ pub struct Epoll {
     events: Events,
     listener: Option<mio::net::TcpListener>,
     buffer: Box<[u8]>,
-    /// Connections to receive from without an event.
+    /// Connections to receive from without an event, those first that had nothing of this turn.
     again: Vec<usize>,
+    /// Connections that have more but had their share of this turn.
+    served: Vec<usize>,
     accepting: Accepting,
 }
 
@@ -62,7 +64,7 @@ impl Epoll {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
         let waker = Waker::new(poll.registry(), WAKER)?;
         mailbox.set_waker(move || {
-            // Its counter cannot overflow: the worker resets it whenever it wakes.
+            // It cannot fail: mio resets the counter before it overflows.
             let _ = waker.wake();
         });
         Ok(Epoll {
@@ -71,6 +73,7 @@ impl Epoll {
             listener: Some(listener),
             buffer: vec![0; RECEIVE_BYTES].into(),
             again: Vec::new(),
+            served: Vec::new(),
             accepting: Accepting::Idle,
         })
     }
@@ -87,9 +90,8 @@ impl Epoll {
             match listener.accept() {
                 Ok((socket, _)) => {
                     let key = worker.accepted(socket.into());
-                    if self.receive(key, false, worker) {
-                        self.register(key, worker);
-                    }
+                    self.receive(key, false, worker);
+                    self.register(key, worker);
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     self.accepting = Accepting::Idle;
@@ -115,38 +117,32 @@ impl Epoll {
         }
     }
 
-    /// Receives until there is no more; a short read shows that without a further call, unless the peer is known to have closed. Whether the
-    /// connection still receives.
-    fn receive(&mut self, key: usize, peer_closed: bool, worker: &mut Worker) -> bool {
+    /// Receives until there is no more; a short read shows that without a further call, unless the peer may have closed.
+    fn receive(&mut self, key: usize, peer_closed: bool, worker: &mut Worker) {
         for _ in 0..RECEIVES_MAX {
             if !worker.wants_input(key) {
-                return true;
+                return;
             }
             if worker.turn_is_full() {
-                break;
+                return self.again.push(key);
             }
-            let Some(mut socket) = worker.socket(key) else { return false };
+            let Some(mut socket) = worker.socket(key) else { return };
             match socket.read(&mut self.buffer) {
                 Ok(0) => {
-                    worker.ended(key);
-                    return false;
+                    return worker.ended(key);
                 }
                 Ok(length) => {
                     worker.received(key, &mut self.buffer[..length]);
                     if length < self.buffer.len() && !peer_closed {
-                        return true;
+                        return;
                     }
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(_) => {
-                    worker.failed(key);
-                    return false;
-                }
+                Err(_) => return worker.failed(key),
             }
         }
-        self.again.push(key);
-        true
+        self.served.push(key);
     }
 }
 
@@ -170,7 +166,8 @@ impl Driver for Epoll {
 
     fn dispatch(&mut self, worker: &mut Worker) {
         for key in std::mem::take(&mut self.again) {
-            self.receive(key, false, worker);
+            // The event that said whether the peer has closed is gone.
+            self.receive(key, true, worker);
         }
         // Moved out for the loop, as each event needs the rest of the driver; an empty list allocates nothing.
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
@@ -197,14 +194,13 @@ impl Driver for Epoll {
         if ready {
             self.accept(worker);
         }
+        self.again.append(&mut self.served);
     }
 
-    fn watch_writable(&mut self, key: usize, socket: &TcpStream) {
+    fn watch_writable(&mut self, key: usize, socket: &TcpStream) -> io::Result<()> {
         // A modified registration reports at once where the socket has become writable since.
         let interest = Interest::READABLE | Interest::WRITABLE;
-        if let Err(error) = self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(key), interest) {
-            tracing::warn!(%error, "cannot watch a connection for writing");
-        }
+        self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(key), interest)
     }
 
     fn resume(&mut self, key: usize) {

@@ -19,7 +19,10 @@ pub trait Driver {
     fn dispatch(&mut self, worker: &mut Worker);
 
     /// The kernel took not all that was sent on this socket: report once when it takes more.
-    fn watch_writable(&mut self, key: usize, socket: &TcpStream);
+    ///
+    /// # Errors
+    /// The kernel's; the connection would wait for ever.
+    fn watch_writable(&mut self, key: usize, socket: &TcpStream) -> io::Result<()>;
 
     /// The connection was paused and receives again.
     fn resume(&mut self, key: usize);

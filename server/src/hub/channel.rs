@@ -31,6 +31,8 @@ struct Order {
     latest: Option<Arc<Publication>>,
     /// Workers with subscribers.
     workers: Vec<usize>,
+    /// A backend published to it, so its last value is kept when nobody subscribes. What only clients published goes with the last of them.
+    kept: bool,
     /// The hub has forgotten this channel.
     retired: bool,
 }
@@ -55,7 +57,13 @@ impl Channel {
     }
 
     /// `None` where the channel is retired.
-    pub(super) fn publish(self: &Arc<Self>, kind: Kind, payload: &[u8], mailboxes: &[Arc<Mailbox>]) -> Result<Option<Position>, HubError> {
+    pub(super) fn publish(
+        self: &Arc<Self>,
+        kind: Kind,
+        payload: &[u8],
+        keep: bool,
+        mailboxes: &[Arc<Mailbox>],
+    ) -> Result<Option<Position>, HubError> {
         // Framed before the lock is taken: the offset is all that needs it.
         let mut publication = Publication::new(kind, payload);
         let mut order = self.order();
@@ -65,6 +73,7 @@ impl Channel {
         if order.workers.iter().any(|&worker| mailboxes[worker].is_full()) {
             return Err(HubError::Overloaded);
         }
+        order.kept |= keep;
         order.offset += 1;
         publication.offset = order.offset;
         let publication = Arc::new(publication);
@@ -95,16 +104,17 @@ impl Channel {
         order.is_useless()
     }
 
-    /// Retires the channel if it is still of no use; the caller holds the hub's lock.
+    /// Retires the channel if it is still of no use. Whether it was this call that did: another channel may have its name by now.
     pub(super) fn retire(&self) -> bool {
         let mut order = self.order();
-        order.retired |= order.is_useless();
-        order.retired
+        let retires = !order.retired && order.is_useless();
+        order.retired |= retires;
+        retires
     }
 }
 
 impl Order {
     fn is_useless(&self) -> bool {
-        self.workers.is_empty() && self.offset == 0
+        self.workers.is_empty() && !self.kept
     }
 }

@@ -116,20 +116,22 @@ impl Hub {
     pub fn publish(&self, channel: &str, kind: Kind, payload: &[u8]) -> Result<Position, HubError> {
         loop {
             // A channel may be dropped between finding and locking it; then there is a new one to be found.
-            if let Some(position) = self.publish_to(&self.find_or_create(channel)?, kind, payload)? {
+            if let Some(position) = self.find_or_create(channel)?.publish(kind, payload, true, &self.mailboxes)? {
+                self.published.fetch_add(1, Relaxed);
                 return Ok(position);
             }
         }
     }
 
-    /// Publishes to a channel that was found before; `None` where it was forgotten since, which it is not while its worker has joined.
+    /// Publishes for a subscriber of the channel, whose worker has joined it.
     ///
     /// # Errors
     /// [`HubError::Overloaded`]
-    pub fn publish_to(&self, channel: &Arc<Channel>, kind: Kind, payload: &[u8]) -> Result<Option<Position>, HubError> {
-        let position = channel.publish(kind, payload, &self.mailboxes)?;
+    pub fn publish_as_client(&self, channel: &Arc<Channel>, kind: Kind, payload: &[u8]) -> Result<(), HubError> {
+        let position = channel.publish(kind, payload, false, &self.mailboxes)?;
+        // A channel is not retired while a worker has joined it.
         self.published.fetch_add(u64::from(position.is_some()), Relaxed);
-        Ok(position)
+        Ok(())
     }
 
     /// Lets a worker have this channel's publications from now on. See [`Channel::join`], which a worker that has the channel already calls itself.
@@ -145,7 +147,7 @@ impl Hub {
         }
     }
 
-    /// A worker has no subscriber of this channel any more. A channel that nobody subscribes to and that was never published to is forgotten.
+    /// A worker has no subscriber of this channel any more. A channel that nobody subscribes to and that no backend published to is forgotten.
     pub fn unsubscribe(&self, channel: &Channel, worker: usize) {
         if channel.leave(worker) {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);

@@ -64,8 +64,9 @@ impl Driver for Watching {
 
     fn dispatch(&mut self, _: &mut Worker) {}
 
-    fn watch_writable(&mut self, key: usize, _: &TcpStream) {
+    fn watch_writable(&mut self, key: usize, _: &TcpStream) -> io::Result<()> {
         self.0.push(key);
+        Ok(())
     }
 
     fn resume(&mut self, _: usize) {}
