@@ -33,6 +33,8 @@ on_each_driver! {
     a_body_that_never_ends,
     a_frame_that_drips,
     subscribers_that_go_during_a_publish,
+    a_subscriber_that_breaks_the_protocol_and_lingers,
+    pipelined_requests_that_ask_for_more_than_they_send,
     another_protocol_on_the_port,
 }
 
@@ -392,4 +394,42 @@ fn another_protocol_on_the_port(driver: &str) {
         assert!(answer.is_empty() || refused, "{} was answered {}", opening.escape_ascii(), answer.escape_ascii());
     }
     others_are_served(&server);
+}
+
+/// A subscriber that is closed for what it did wrong left its entry behind; its place went to another connection, which got its channel's data.
+fn a_subscriber_that_breaks_the_protocol_and_lingers(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_WORKERS", "1")]);
+    let mut publisher = server.publisher();
+    let before = server.open_descriptors();
+    let mut others: Vec<Peer> = Vec::new();
+    publisher.publish("secret", "\"secret\"");
+    for _ in 0..20 {
+        let mut wrong = Peer::upgrade(server.edge, "/raw/secret");
+        wrong.expect(Frame::text("\"secret\""));
+        wrong.send(*b"\x81\x05Hello");
+        wrong.expect_close(1002);
+        drop(wrong);
+        eventually("it is gone", || server.open_descriptors() == before + others.len());
+        publisher.publish("secret", "\"secret\"");
+        others.push(Peer::upgrade(server.edge, "/raw/open"));
+    }
+    publisher.publish("secret", "\"secret\"");
+    publisher.publish("open", "\"open\"");
+    others.iter_mut().for_each(|other| other.expect(Frame::text("\"open\"")));
+    others_are_served(&server);
+}
+
+/// 30 bytes of request are answered with kilobytes; a peer that does not read could have had any number of them waiting for it.
+fn pipelined_requests_that_ask_for_more_than_they_send(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_LIMITS_OUTBOX_BYTES_MAX", "65536")]);
+    let flood = b"GET /nowhere HTTP/1.1\r\nHost: a\r\n\r\n".repeat(50_000);
+    within_memory(&server, 16 * MIB, || {
+        let attack = |_| {
+            let mut peer = Peer::connect(server.edge);
+            // The server may close before it has all.
+            peer.try_send(flood.clone());
+            peer
+        };
+        (0..20).map(attack).collect::<Vec<Peer>>()
+    });
 }

@@ -13,6 +13,7 @@ on_each_driver! {
     a_client_that_fills_the_mailbox_is_1013,
     no_more_channels_than_allowed,
     a_channel_without_a_value_goes_with_its_last_subscriber,
+    a_channel_that_only_clients_published_to_goes_with_the_last_of_them,
     a_connection_beyond_the_limit_waits,
     a_web_page_needs_the_key_to_publish,
 }
@@ -161,4 +162,16 @@ fn a_web_page_needs_the_key_to_publish(driver: &str) {
     let locked = Server::start(driver, &[("FANTAIL_API_KEY", "open-sesame")]);
     assert_eq!(post_from_page(&locked, None), 401);
     assert_eq!(post_from_page(&locked, Some("open-sesame")), 200);
+}
+
+fn a_channel_that_only_clients_published_to_goes_with_the_last_of_them(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_HUB_CHANNELS_MAX", "1"), ("FANTAIL_HUB_CLIENT_PUBLISH", "true")]);
+    let before = server.open_descriptors();
+    for round in 0..10 {
+        let mut peer = Peer::upgrade(server.edge, &format!("/raw/room{round}"));
+        peer.send(Frame::text("kept by nobody"));
+        peer.expect(Frame::text("kept by nobody"));
+        drop(peer);
+        eventually("the client is gone", || server.open_descriptors() == before);
+    }
 }

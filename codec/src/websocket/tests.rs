@@ -164,6 +164,17 @@ fn the_closing_handshake_from_either_side() {
 }
 
 #[test]
+fn control_frames_in_pieces_do_not_run_into_each_other() {
+    let bytes = [frame(true, false, OpCode::Ping, b"ping"), frame(true, false, OpCode::Close, b"\x03\xe8")].concat();
+    let cuts: Vec<usize> = (1..bytes.len()).collect();
+    let mut websocket = WebSocket::new(Role::Server, None);
+    assert_eq!(told_in_pieces(&mut websocket, &bytes, &cuts), [Told::Ping(b"ping".to_vec()), Told::Close(Some(1000))]);
+    let mut closing = WebSocket::new(Role::Server, None);
+    closing.write_close(Some(CloseCode::GOING_AWAY), "", None, &mut Vec::new());
+    assert_eq!(told_in_pieces(&mut closing, &bytes, &cuts), [Told::Close(Some(1000))]);
+}
+
+#[test]
 fn a_client_takes_unmasked_frames_and_masks_its_own() {
     let (mut websocket, mut out) = (WebSocket::new(Role::Client, None), Vec::new());
     assert_eq!(told_in_pieces(&mut websocket, b"\x81\x02hi", &[]), [message("hi")]);
