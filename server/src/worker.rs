@@ -5,7 +5,7 @@
 //!      ─► end of turn: all accept values hashed together, then every connection with something queued is written to once
 //! ```
 //!
-//! Nothing in here blocks but the wait, and nothing but [`run`] reads the clock.
+//! Nothing in here blocks but the wait, and everything is decided by the time of the turn, which [`run`] reads from the clock.
 
 use std::{
     io,
