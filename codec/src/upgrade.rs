@@ -104,12 +104,10 @@ fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>
     let key = Key::parse(key)?;
     check_origin(request, &policy.origins)?;
     let subprotocol = subprotocol(request, policy)?;
-    let deflate = match &policy.deflate {
-        Some(deflate) => deflate::negotiate(request.values(Name::SecWebSocketExtensions), deflate),
-        None => deflate::negotiate(request.values(Name::SecWebSocketExtensions), &deflate::Policy { client_context_takeover: false })
-            .map(|_| None),
-    };
-    Ok(Switch { key, subprotocol, deflate: deflate.map_err(|_| PeerError::Negotiation)? })
+    // The field must be well-formed even where no compression is spoken.
+    let wanted = policy.deflate.as_ref().unwrap_or(&deflate::Policy { client_context_takeover: false });
+    let agreed = deflate::negotiate(request.values(Name::SecWebSocketExtensions), wanted).map_err(|_| PeerError::Negotiation)?;
+    Ok(Switch { key, subprotocol, deflate: agreed.filter(|_| policy.deflate.is_some()) })
 }
 
 fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerError> {

@@ -119,9 +119,13 @@ impl Subscribers {
         (&channel.channel, &channel.options)
     }
 
-    /// The last publication that was delivered to the subscription's channel.
-    pub fn latest(&self, subscription: &Subscription) -> Option<Arc<Publication>> {
-        self.channels[subscription.channel as usize].latest.clone()
+    /// The newest publication that is here, for a subscriber that was behind; what it is delivered next follows that one.
+    pub fn catch_up(&mut self, subscription: &Subscription) -> Option<Arc<Publication>> {
+        let channel = &mut self.channels[subscription.channel as usize];
+        let newest = channel.pending.last().or(channel.latest.as_ref())?;
+        // Forward past what is pending; or back, where its snapshot was newer than anything that has arrived here.
+        channel.subscribers[subscription.position as usize].after = newest.offset();
+        Some(Arc::clone(newest))
     }
 
     /// Takes a publication in. It is delivered at the end of this turn, or at the next multiple of the channel's `flush_ms`, so that channels with
@@ -228,5 +232,57 @@ impl Delivery {
             }
         }
         frames
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use fantail_codec::Kind;
+
+    use super::*;
+    use crate::{config, hub::Mail};
+
+    /// Takes what is in the mail.
+    fn arrive(subscribers: &mut Subscribers, now_ms: u32) {
+        let mut mail = Vec::new();
+        subscribers.hub.mailbox(0).take(&mut mail);
+        for mail in mail {
+            let Mail::Publication(channel, publication) = mail else { panic!("nobody posted a shutdown") };
+            subscribers.arrived(&channel, publication, now_ms);
+        }
+    }
+
+    /// How many publications of the next delivery go to each subscriber.
+    fn delivered(subscribers: &mut Subscribers, encoder: &mut Encoder, now_ms: u32) -> Vec<usize> {
+        let mut delivery = subscribers.next_delivery(now_ms).unwrap();
+        let all: Vec<Subscriber> = (0..).map_while(|position| subscribers.subscriber(&delivery, position)).collect();
+        all.iter().map(|subscriber| delivery.to(subscriber, encoder, |_| {})).collect()
+    }
+
+    #[test]
+    fn who_catches_up_between_deliveries_gets_the_newest_once() {
+        let config = config::load(&[("hub.flush_ms", "10")], None, std::iter::empty(), &[]).unwrap();
+        let mailbox = Arc::new(crate::hub::Mailbox::new(1 << 20));
+        let hub = Arc::new(Hub::new(config.hub.clone(), vec![mailbox]));
+        let mut subscribers = Subscribers::new(Arc::clone(&hub), 0);
+        let mut encoder = Encoder::new(&config.deflate);
+        let publish = || hub.publish("c", Kind::Text, b"x").unwrap().offset;
+
+        publish();
+        subscribers.join("c", 0, Encoding::Plain).unwrap();
+        publish();
+        arrive(&mut subscribers, 0);
+        // Its snapshot is pending here, and so is the newest.
+        let (second, _) = subscribers.join("c", 1, Encoding::Plain).unwrap();
+        assert_eq!(subscribers.catch_up(&second).unwrap().offset(), 2);
+        assert_eq!(delivered(&mut subscribers, &mut encoder, 10), [1, 0]);
+
+        publish();
+        // Its snapshot is still in the mail, so the newest here is older.
+        let (third, snapshot) = subscribers.join("c", 2, Encoding::Plain).unwrap();
+        assert_eq!(snapshot.unwrap().offset(), 3);
+        assert_eq!(subscribers.catch_up(&third).unwrap().offset(), 2);
+        arrive(&mut subscribers, 10);
+        assert_eq!(delivered(&mut subscribers, &mut encoder, 20), [1, 1, 1]);
     }
 }

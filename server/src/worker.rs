@@ -353,7 +353,7 @@ impl Worker {
         }
         let Some(subscription) = connection.open_subscription().filter(|subscription| subscription.behind) else { return };
         subscription.behind = false;
-        if let Some(latest) = self.context.subscribers.latest(subscription) {
+        if let Some(latest) = self.context.subscribers.catch_up(subscription) {
             connection.queue_publication(&latest, &mut self.context);
             self.write(key, driver);
         }
