@@ -15,6 +15,19 @@ pub type Accept = [u8; ACCEPT_BYTES];
 pub const ACCEPT_BYTES: usize = 28;
 
 impl Key {
+    /// The key that a client makes of 16 random bytes, RFC 6455 §4.1.
+    pub fn from_nonce(nonce: [u8; 16]) -> Key {
+        let mut key = [0; 24];
+        let _ = base64_simd::STANDARD.encode(&nonce, base64_simd::Out::from_slice(&mut key));
+        Key(key)
+    }
+
+    /// The characters of the key.
+    pub fn as_str(&self) -> &str {
+        // Base64 is ASCII.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+
     /// The key in a field value, without white space around it.
     ///
     /// # Errors
@@ -67,6 +80,13 @@ mod tests {
     fn the_rfc_s_example_and_another() {
         let expected = ["s3pPLMBiTxaQ9kYGzzhZRbK+xOo=", "HSmrc0sMlYUkAGmm5OPpG2HaGWk="];
         assert_eq!(accepts(&["dGhlIHNhbXBsZSBub25jZQ==", "x3JJHMbDL1EzLkh9GBhXDw=="]), expected);
+    }
+
+    #[test]
+    fn a_key_from_its_nonce() {
+        assert_eq!(Key::from_nonce(*b"the sample nonce").as_str(), "dGhlIHNhbXBsZSBub25jZQ==");
+        let key = Key::from_nonce([0xff; 16]);
+        assert_eq!(Key::parse(key.as_str().as_bytes()), Ok(key));
     }
 
     #[test]

@@ -14,6 +14,11 @@ pub enum PeerError {
         /// The byte that broke it.
         at: usize,
     },
+    /// A response's first line is not `version SP status [SP reason]`, RFC 9112 §4; `at` counts bytes from the head's start.
+    StatusLine {
+        /// The byte that broke it, or where the part begins that is wrong.
+        at: usize,
+    },
     /// The target is not a path or an absolute http URI, RFC 9112 §3.2.
     Target,
     /// The version is well-formed but not HTTP/1.0 or HTTP/1.1.
@@ -112,6 +117,8 @@ impl PeerError {
             Self::WebSocketVersion => Status(426),
             Self::HeadTooLarge | Self::TooManyFields => Status(431),
             Self::TransferCoding => Status(501),
+            // As a gateway answers whose own server spoke no HTTP to it, RFC 9110 §15.6.3.
+            Self::StatusLine { .. } => Status(502),
             Self::HttpVersion => Status(505),
             Self::ReservedBit | Self::ReservedOpCode | Self::Masking | Self::FrameLength => Close(CloseCode::PROTOCOL_ERROR),
             Self::ControlFrame | Self::Fragmentation | Self::CloseFrame => Close(CloseCode::PROTOCOL_ERROR),
@@ -126,21 +133,22 @@ impl fmt::Display for PeerError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = match *self {
             Self::RequestLine { at } => return write!(f, "byte {at}: expected a request line, `method SP target SP HTTP/1.1 CR LF`"),
+            Self::StatusLine { at } => return write!(f, "byte {at}: expected a status line, `HTTP/1.1 SP 3 digits SP reason CR LF`"),
             Self::FieldName { at } => return write!(f, "byte {at}: expected a field line, a name of token characters and a colon"),
             Self::FieldValue { at } => return write!(f, "byte {at}: expected a field value without control characters, ended by CR LF"),
             Self::Target => {
                 "expected a target that is a path or an absolute http URI, in visible ASCII with %-escapes and without a fragment"
             }
             Self::HttpVersion => "expected HTTP/1.1",
-            Self::HeadTooLarge => "the request head is larger than this server accepts",
-            Self::TooManyFields => "the request has more fields than this server accepts",
-            Self::TargetTooLong => "the request target is longer than this server accepts",
+            Self::HeadTooLarge => "the head is larger than is accepted here",
+            Self::TooManyFields => "the head has more fields than are accepted here",
+            Self::TargetTooLong => "the target is longer than is accepted here",
             Self::Host => "expected one Host field with a host and an optional port",
             Self::ContentLength => "expected one Content-Length field with a decimal number",
             Self::TransferEncoding => "expected Transfer-Encoding to end in one `chunked`, in HTTP/1.1 and without Content-Length",
             Self::TransferCoding => "expected no transfer coding but chunked",
             Self::Chunk => "expected a chunk: at most 16 hexadecimal digits, CR LF, that many bytes, CR LF",
-            Self::BodyTooLarge => "the request body is larger than this server accepts",
+            Self::BodyTooLarge => "the body is larger than is accepted here",
             Self::RequestTimeout => "the request did not arrive in time",
             Self::Method => "this method is not allowed here",
             Self::Key => "expected one Sec-WebSocket-Key field with the base64 of 16 bytes",
@@ -157,8 +165,8 @@ impl fmt::Display for PeerError {
             Self::CloseFrame => "expected a close code that may be sent",
             Self::Utf8 => "expected UTF-8 in text",
             Self::Deflate => "expected DEFLATE data in a compressed message",
-            Self::MessageTooLarge => "the message is larger than this server accepts",
-            Self::TooManyFragments => "the message has more fragments than this server accepts",
+            Self::MessageTooLarge => "the message is larger than is accepted here",
+            Self::TooManyFragments => "the message has more fragments than are accepted here",
             Self::MessageTimeout => "the message did not arrive in time",
         };
         f.write_str(text)

@@ -9,6 +9,9 @@
 //!    [`accept::hash`], for one key or for all the keys of a turn.
 //! 3. From then on every received byte goes into [`WebSocket::receive`], which lends the messages back.
 //!
+//! A client begins with [`upgrade::client::Offer::write`], reads the answer through [`http1::HeadScan::for_response`] as an
+//! [`http1::ResponseHead`], lets [`upgrade::client::judge`] compare the two, and goes on with step 3.
+//!
 //! ```
 //! use fantail_codec::{
 //!     Event, Kind, Role, Scratch, WebSocket, accept,

@@ -1,16 +1,16 @@
 //! Every bound on what a peer controls. What a server configures is a field of [`HttpLimits`] or [`MessageLimits`]; what the protocol or the
 //! code's own representation fixes is a constant. They are asserted against each other here, at compile time. Imports nothing.
 
-/// What one HTTP/1.1 request may hold.
+/// What one HTTP/1.1 message may hold; the statuses are those with which a server answers a request beyond it.
 #[derive(Clone, Debug)]
 pub struct HttpLimits {
-    /// Bytes of a request head, from the method to the empty line; more is answered 431. At most [`HEAD_BYTES_CEILING`].
+    /// Bytes of a head, from its first line to the empty one; more is answered 431. At most [`HEAD_BYTES_CEILING`].
     pub head_bytes_max: usize,
     /// Field lines in a head; more is answered 431.
     pub fields_max: usize,
     /// Bytes of the request target; more is answered 414.
     pub target_bytes_max: usize,
-    /// Bytes of a request's body, the chunked framing counted in; more is answered 413.
+    /// Bytes of a body, the chunked framing counted in; more is answered 413.
     pub body_bytes_max: usize,
 }
 

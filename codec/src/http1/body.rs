@@ -1,5 +1,5 @@
-//! Passes over a request's body, so that the next request on the connection is found. The edge port reads no bodies; it only has to know where
-//! they end, without being tricked (RFC 9112 §6, §7.1).
+//! Passes over a body, so that the next message on the connection is found. Neither the edge port nor the client reads bodies; they only have to
+//! know where they end, without being tricked (RFC 9112 §6, §7.1).
 
 use crate::{
     error::PeerError,
@@ -44,6 +44,8 @@ enum Part {
         line_bytes: usize,
         carriage_return: bool,
     },
+    /// Whatever comes.
+    UntilClose,
     Done,
 }
 
@@ -58,6 +60,7 @@ impl BodyReader {
             Framing::Length(length) if length > bytes_max as u64 => return Err(PeerError::BodyTooLarge),
             Framing::Length(length) => Part::Length(length),
             Framing::Chunked => Part::ChunkSize { size: 0, digits: 0 },
+            Framing::UntilClose => Part::UntilClose,
         };
         Ok(BodyReader { part, budget: bytes_max })
     }
@@ -65,6 +68,11 @@ impl BodyReader {
     /// Whether the body has ended.
     pub fn is_done(&self) -> bool {
         matches!(self.part, Part::Done)
+    }
+
+    /// Whether the body is whole if the connection ends here.
+    pub fn is_whole_at_close(&self) -> bool {
+        matches!(self.part, Part::Done | Part::UntilClose)
     }
 
     /// Takes from `bytes` what belongs to the body; returns how many bytes that was.
@@ -80,6 +88,7 @@ impl BodyReader {
                     *left -= taken as u64;
                     taken
                 }
+                Part::UntilClose => bytes.len() - at,
                 _ => {
                     self.part = self.part.after(bytes[at])?;
                     1
@@ -156,6 +165,20 @@ mod tests {
                 assert_eq!(read(framing, bytes, step), Ok((expected, true)), "{}", bytes.escape_ascii());
             }
         }
+    }
+
+    #[test]
+    fn some_bodies_end_with_the_connection() {
+        let bytes = b"0\r\n\r\nHTTP/1.1 200 OK\r\n\r\n";
+        for step in 1..=bytes.len() {
+            assert_eq!(read(Framing::UntilClose, bytes, step), Ok((bytes.len(), false)));
+        }
+        for (framing, whole) in
+            [(Framing::UntilClose, true), (Framing::Length(0), true), (Framing::Length(5), false), (Framing::Chunked, false)]
+        {
+            assert_eq!(BodyReader::new(framing, 4096).unwrap().is_whole_at_close(), whole, "{framing:?}");
+        }
+        assert_eq!(read(Framing::UntilClose, &[b'x'; 5000], 100), Err(PeerError::BodyTooLarge));
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! HTTP/1.1 requests as a server reads them and responses as it writes them, RFC 9112: [`scan`] finds the fields of a head in bytes that arrive
-//! in any pieces, [`request`] gives them their meaning without copying, [`body`] passes over a body, [`response`] writes an answer.
+//! HTTP/1.1, RFC 9112, as a server reads requests and writes responses, and as a client reads responses: [`scan`] finds the fields of a head in
+//! bytes that arrive in any pieces, [`head`], [`request`] and [`response`] give them their meaning without copying, [`body`] passes over a body.
 
 pub mod body;
+pub mod head;
 pub mod request;
 pub mod response;
 pub mod scan;
 
 pub use body::BodyReader;
-pub use request::{Framing, Request};
-pub use response::Response;
+pub use head::{Framing, Head};
+pub use request::Request;
+pub use response::{Response, ResponseHead};
 pub use scan::{HeadScan, Name, Progress};
 
 /// The elements of a comma-separated list field over all its lines, without empty ones, RFC 9110 §5.6.1.
@@ -30,4 +32,31 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 /// Whether a name or token may hold this byte: `tchar`, RFC 9110 §5.6.2.
 pub fn is_tchar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Whether these bytes are a field's name: a token, RFC 9110 §5.1.
+pub fn is_field_name(bytes: &[u8]) -> bool {
+    !bytes.is_empty() && bytes.iter().copied().all(is_tchar)
+}
+
+/// Whether these bytes may stand as a field's value: no control character but HTAB, so that neither the line nor the head ends in it,
+/// RFC 9110 §5.5.
+pub fn is_field_value(bytes: &[u8]) -> bool {
+    bytes.iter().all(|&byte| byte == b'\t' || (byte >= b' ' && byte != 0x7f))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_be_written_as_a_field() {
+        assert!(is_field_name(b"X-Custom_1") && is_field_value("caf\u{e9} \t\"x\"".as_bytes()) && is_field_value(b""));
+        for name in ["", "a b", "a:", "a\r\n", "\u{e9}"] {
+            assert!(!is_field_name(name.as_bytes()), "{name:?}");
+        }
+        for value in ["a\r\nX: y", "a\n", "\r", "\0", "\x7f"] {
+            assert!(!is_field_value(value.as_bytes()), "{value:?}");
+        }
+    }
 }

@@ -1,78 +1,43 @@
-//! What a scanned head means: a view over the received bytes, nothing copied. Imports `scan`.
+//! What a scanned request means: its line, where it is directed to and how its body ends. Imports `head` and `scan`.
+
+use std::ops::Deref;
 
 use crate::{
     error::PeerError,
     http1::{
-        list,
+        head::{Framing, Head},
         scan::{HeadScan, Name},
     },
 };
 
-/// A request whose head is complete: the bytes and the positions found in them.
+/// A request whose head is complete. What it has in common with a response is its [`Head`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    head: &'a [u8],
-    scan: &'a HeadScan,
+    head: Head<'a>,
 }
 
-/// How the end of a request's body is known, RFC 9112 §6.3.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framing {
-    /// So many bytes; 0 where there is no body.
-    Length(u64),
-    /// Chunks up to an empty one.
-    Chunked,
+impl<'a> Deref for Request<'a> {
+    type Target = Head<'a>;
+
+    fn deref(&self) -> &Head<'a> {
+        &self.head
+    }
 }
 
 impl<'a> Request<'a> {
     /// The request in `head`, over which `scan` has come to [`Progress::Complete`](super::Progress::Complete).
     pub fn new(head: &'a [u8], scan: &'a HeadScan) -> Request<'a> {
-        Request { head, scan }
+        Request { head: Head { bytes: head, scan } }
     }
 
     /// The method, case-sensitive.
     pub fn method(&self) -> &'a [u8] {
-        self.scan.method.of(self.head)
+        self.head.scan.method.of(self.head.bytes)
     }
 
     /// The target as it stands in the request line.
     pub fn target(&self) -> &'a [u8] {
-        self.scan.target.of(self.head)
-    }
-
-    /// Whether this is HTTP/1.1; else it is HTTP/1.0.
-    pub fn is_http11(&self) -> bool {
-        self.scan.minor_version == 1
-    }
-
-    /// All field lines in order: name and value.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let head = self.head;
-        self.scan.fields.iter().map(move |field| (field.name.of(head), field.value.of(head)))
-    }
-
-    /// The values of all lines of one field, in order.
-    pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let head = self.head;
-        self.scan.fields.iter().filter(move |field| field.known == name).map(move |field| field.value.of(head))
-    }
-
-    /// The value of a field that may stand once: `Ok(None)` without it.
-    ///
-    /// # Errors
-    /// `Err(())` where it is repeated.
-    #[expect(clippy::result_unit_err, reason = "each caller knows which error a repetition is")]
-    pub fn single(&self, name: Name) -> Result<Option<&'a [u8]>, ()> {
-        let mut values = self.values(name);
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            _ => Err(()),
-        }
-    }
-
-    /// Whether a list field names this element in any case.
-    pub fn lists(&self, name: Name, element: &str) -> bool {
-        list(self.values(name)).any(|value| value.eq_ignore_ascii_case(element.as_bytes()))
+        self.head.scan.target.of(self.head.bytes)
     }
 
     /// The host and optional port that the request is for: from an absolute target, else from Host; empty in an HTTP/1.0 request without both.
@@ -124,40 +89,13 @@ impl<'a> Request<'a> {
         Ok((Some(authority), if path.starts_with(b"/") { path } else { b"/" }))
     }
 
-    /// How the body ends.
+    /// How the body ends; without a word about it there is none.
     ///
     /// # Errors
-    /// What is ambiguous is refused rather than repaired, RFC 9112 §6.1 and §6.3: [`PeerError::ContentLength`],
-    /// [`PeerError::TransferEncoding`], [`PeerError::TransferCoding`].
+    /// As of [`Head::declared_framing`].
     pub fn framing(&self) -> Result<Framing, PeerError> {
-        let length = self.single(Name::ContentLength).map_err(|()| PeerError::ContentLength)?;
-        if self.values(Name::TransferEncoding).next().is_none() {
-            return Ok(Framing::Length(length.map_or(Ok(0), decimal)?));
-        }
-        if length.is_some() || !self.is_http11() {
-            return Err(PeerError::TransferEncoding);
-        }
-        let chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
-        let codings: Vec<&[u8]> = list(self.values(Name::TransferEncoding)).collect();
-        match codings.as_slice() {
-            [only] if chunked(only) => Ok(Framing::Chunked),
-            [before @ .., _] if before.iter().any(|coding| chunked(coding)) => Err(PeerError::TransferEncoding),
-            [] => Err(PeerError::TransferEncoding),
-            _ => Err(PeerError::TransferCoding),
-        }
+        Ok(self.declared_framing()?.unwrap_or(Framing::Length(0)))
     }
-
-    /// Whether the connection may carry another request after this one, RFC 9112 §9.3. HTTP/1.0's own keep-alive is not spoken.
-    pub fn keeps_alive(&self) -> bool {
-        self.is_http11() && !self.lists(Name::Connection, "close")
-    }
-}
-
-fn decimal(value: &[u8]) -> Result<u64, PeerError> {
-    if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(PeerError::ContentLength);
-    }
-    std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()).ok_or(PeerError::ContentLength)
 }
 
 /// `uri-host [ ":" port ]`, RFC 3986 §3.2.2, with a host that is not empty.

@@ -1,6 +1,15 @@
-//! Writes a response that is no 101: status line, fields, body (RFC 9112 §4, RFC 9110 §8.6). The 101 is written by `upgrade`.
+//! Responses, RFC 9112 §4. [`Response`] writes one that is no 101, with its body (RFC 9110 §8.6); the 101 is written by `upgrade`.
+//! [`ResponseHead`] is one that was received. Imports `head` and `scan`.
 
-use std::io::Write;
+use std::{io::Write, ops::Deref};
+
+use crate::{
+    error::PeerError,
+    http1::{
+        head::{Framing, Head},
+        scan::HeadScan,
+    },
+};
 
 /// A response to be written at once.
 #[derive(Clone, Copy, Debug)]
@@ -44,12 +53,56 @@ impl Response<'_> {
     }
 }
 
-/// The phrase for a status code, RFC 9110 §15.
+/// A received response whose head is complete. What it has in common with a request is its [`Head`].
+#[derive(Clone, Copy, Debug)]
+pub struct ResponseHead<'a> {
+    head: Head<'a>,
+}
+
+impl<'a> ResponseHead<'a> {
+    /// The response in `head`, over which `scan`, made by [`HeadScan::for_response`], has come to
+    /// [`Progress::Complete`](super::Progress::Complete).
+    pub fn new(head: &'a [u8], scan: &'a HeadScan) -> ResponseHead<'a> {
+        ResponseHead { head: Head { bytes: head, scan } }
+    }
+
+    /// The status code, from 100 to 999.
+    pub fn status(&self) -> u16 {
+        self.scan.status
+    }
+
+    /// How the body ends, RFC 9112 §6.3, if this answers a request whose method is neither HEAD nor CONNECT.
+    ///
+    /// # Errors
+    /// As of [`Head::declared_framing`]. A client that names no transfer coding in TE gets none but chunked, RFC 9112 §7.4.
+    pub fn framing(&self) -> Result<Framing, PeerError> {
+        match self.status() {
+            100..=199 | 204 | 304 => Ok(Framing::Length(0)),
+            _ => Ok(self.declared_framing()?.unwrap_or(Framing::UntilClose)),
+        }
+    }
+}
+
+impl<'a> Deref for ResponseHead<'a> {
+    type Target = Head<'a>;
+
+    fn deref(&self) -> &Head<'a> {
+        &self.head
+    }
+}
+
+/// The phrase for a status code that we write, or that a client of ours may well meet, RFC 9110 §15; empty for another.
 pub fn reason(status: u16) -> &'static str {
     match status {
+        101 => "Switching Protocols",
         200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
         304 => "Not Modified",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
         400 => "Bad Request",
+        401 => "Unauthorized",
         403 => "Forbidden",
         404 => "Not Found",
         405 => "Method Not Allowed",
@@ -57,10 +110,13 @@ pub fn reason(status: u16) -> &'static str {
         413 => "Content Too Large",
         414 => "URI Too Long",
         426 => "Upgrade Required",
+        429 => "Too Many Requests",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
+        502 => "Bad Gateway",
         503 => "Service Unavailable",
+        504 => "Gateway Timeout",
         505 => "HTTP Version Not Supported",
         _ => "",
     }
@@ -69,6 +125,10 @@ pub fn reason(status: u16) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        http1::{Name, Progress},
+        limits::HttpLimits,
+    };
 
     #[test]
     fn with_and_without_its_body() {
@@ -82,5 +142,43 @@ mod tests {
         let mut out = Vec::new();
         response.write(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), head);
+    }
+    fn with_response<T>(head: &str, test: impl FnOnce(&ResponseHead<'_>) -> T) -> T {
+        let mut scan = HeadScan::for_response();
+        let progress = scan.advance(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
+        assert_eq!(progress, Progress::Complete(head.len()));
+        test(&ResponseHead::new(head.as_bytes(), &scan))
+    }
+
+    #[test]
+    fn what_we_write_we_read() {
+        let response = Response { status: 426, fields: &[("Upgrade", "websocket")], date: "D", body: b"no", head_only: true, close: true };
+        let mut out = Vec::new();
+        response.write(&mut out);
+        with_response(std::str::from_utf8(&out).unwrap(), |head| {
+            assert_eq!((head.status(), head.framing(), head.keeps_alive()), (426, Ok(Framing::Length(2)), false));
+            assert_eq!(head.single(Name::Upgrade), Ok(Some(&b"websocket"[..])));
+            assert_eq!(head.values_of("date").collect::<Vec<_>>(), [b"D"]);
+        });
+    }
+
+    #[test]
+    fn body_framing() {
+        use Framing::{Chunked, Length, UntilClose};
+        for (status_and_fields, expected) in [
+            ("1.1 200 OK\r\n", Ok(UntilClose)),
+            ("1.1 200 OK\r\nContent-Length: 5\r\n", Ok(Length(5))),
+            ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\n", Ok(Chunked)),
+            ("1.1 101 \r\nContent-Length: 5\r\n", Ok(Length(0))),
+            ("1.1 100 Continue\r\n", Ok(Length(0))),
+            ("1.1 204 No Content\r\nTransfer-Encoding: chunked\r\n", Ok(Length(0))),
+            ("1.1 304 Not Modified\r\nContent-Length: 5\r\n", Ok(Length(0))),
+            ("1.0 200 OK\r\nTransfer-Encoding: chunked\r\n", Err(PeerError::TransferEncoding)),
+            ("1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n", Err(PeerError::TransferEncoding)),
+            ("1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n", Err(PeerError::TransferCoding)),
+            ("1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 5\r\n", Err(PeerError::ContentLength)),
+        ] {
+            with_response(&format!("HTTP/{status_and_fields}\r\n"), |head| assert_eq!(head.framing(), expected, "{status_and_fields}"));
+        }
     }
 }

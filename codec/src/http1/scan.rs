@@ -1,6 +1,7 @@
-//! From bytes to the positions of a request's fields. One pass over the head in blocks of 64 bytes: a kernel turns each block into bitmaps (where
-//! a name cannot go on, where a value cannot go on), and the scan walks from bit to bit. A name must end at a colon, a value at CR LF; every
-//! other stop is an error at that byte. The scan resumes where it stopped, so any split of the bytes costs linear time (RFC 9112 §2.2, §5).
+//! From bytes to the positions of a head's start line and fields. One pass over the head in blocks of 64 bytes: a kernel turns each block into
+//! bitmaps (where a name cannot go on, where a value cannot go on), and the scan walks from bit to bit. A name must end at a colon, a value at
+//! CR LF; every other stop is an error at that byte. The scan resumes where it stopped, so any split of the bytes costs linear time (RFC 9112
+//! §2.2, §5).
 
 use crate::{
     error::PeerError,
@@ -21,6 +22,7 @@ pub enum Name {
     ContentLength,
     TransferEncoding,
     SecWebSocketKey,
+    SecWebSocketAccept,
     SecWebSocketVersion,
     SecWebSocketProtocol,
     SecWebSocketExtensions,
@@ -39,6 +41,7 @@ impl Name {
             14 => (Name::ContentLength, b"content-length"),
             17 if name[0] | 0x20 == b's' => (Name::SecWebSocketKey, b"sec-websocket-key"),
             17 => (Name::TransferEncoding, b"transfer-encoding"),
+            20 => (Name::SecWebSocketAccept, b"sec-websocket-accept"),
             21 => (Name::SecWebSocketVersion, b"sec-websocket-version"),
             22 => (Name::SecWebSocketProtocol, b"sec-websocket-protocol"),
             24 => (Name::SecWebSocketExtensions, b"sec-websocket-extensions"),
@@ -87,10 +90,13 @@ pub enum Progress {
     Complete(usize),
 }
 
-/// The resumable scan of one request head. Call [`advance`](HeadScan::advance) with all bytes from the head's first, each time more arrived;
-/// after [`Progress::Complete`] the positions are valid for those bytes. [`reset`](HeadScan::reset) makes it ready for the next head.
+/// The resumable scan of one head: a request's by default, or a [response's](HeadScan::for_response). Call [`advance`](HeadScan::advance) with
+/// all bytes from the head's first, each time more arrived; after [`Progress::Complete`] the positions are valid for those bytes.
+/// [`reset`](HeadScan::reset) makes it ready for the next head.
 #[derive(Clone, Debug, Default)]
 pub struct HeadScan {
+    /// The part with which a head of this kind begins.
+    first: Part,
     /// The part that is being read.
     part: Part,
     /// Where that part began.
@@ -99,6 +105,8 @@ pub struct HeadScan {
     at: usize,
     pub(super) method: Span,
     pub(super) target: Span,
+    /// Of a response; method and target are a request's.
+    pub(super) status: u16,
     pub(super) minor_version: u8,
     pub(super) fields: Vec<Field>,
 }
@@ -109,17 +117,23 @@ enum Part {
     #[default]
     Blank,
     RequestLine,
+    StatusLine,
     FieldName,
     /// After the name that ended at this byte.
     FieldValue(Span),
 }
 
 impl HeadScan {
-    /// Ready for another head; the memory for fields is kept.
+    /// The scan of a response's head, which begins with a status line.
+    pub fn for_response() -> HeadScan {
+        HeadScan { first: Part::StatusLine, part: Part::StatusLine, ..HeadScan::default() }
+    }
+
+    /// Ready for another head of the same kind; the memory for fields is kept.
     pub fn reset(&mut self) {
         let mut fields = std::mem::take(&mut self.fields);
         fields.clear();
-        *self = HeadScan { fields, ..HeadScan::default() };
+        *self = HeadScan { first: self.first, part: self.first, fields, ..HeadScan::default() };
     }
 
     /// Reads on in `bytes`, which begin at the head's first byte and begin with what was given before.
@@ -129,7 +143,9 @@ impl HeadScan {
     pub fn advance(&mut self, bytes: &[u8], limits: &HttpLimits) -> Result<Progress, PeerError> {
         let within = &bytes[..bytes.len().min(limits.head_bytes_max)];
         match self.walk(within, limits)? {
-            Progress::Incomplete if self.part <= Part::RequestLine && within.len() > limits.target_bytes_max + REQUEST_LINE_ROOM => {
+            Progress::Incomplete
+                if matches!(self.part, Part::Blank | Part::RequestLine) && within.len() > limits.target_bytes_max + REQUEST_LINE_ROOM =>
+            {
                 Err(PeerError::TargetTooLong)
             }
             Progress::Incomplete if within.len() == limits.head_bytes_max => Err(PeerError::HeadTooLarge),
@@ -151,6 +167,13 @@ impl HeadScan {
                         return Ok(Progress::Incomplete);
                     };
                     self.request_line(bytes, end, limits)?;
+                    self.begin(Part::FieldName, end + 2);
+                }
+                Part::StatusLine => {
+                    let Some(end) = map.line_end(&mut self.at).map_err(|at| PeerError::StatusLine { at })? else {
+                        return Ok(Progress::Incomplete);
+                    };
+                    self.status_line(&bytes[..end])?;
                     self.begin(Part::FieldName, end + 2);
                 }
                 Part::FieldName => {
@@ -207,27 +230,35 @@ impl HeadScan {
         if target_end - method_end - 1 > limits.target_bytes_max {
             return Err(PeerError::TargetTooLong);
         }
-        self.minor_version = match &bytes[target_end + 1..end] {
-            b"HTTP/1.1" => 1,
-            b"HTTP/1.0" => 0,
-            [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => return Err(PeerError::HttpVersion),
-            _ => return Err(PeerError::RequestLine { at: target_end + 1 }),
-        };
+        self.minor_version = minor_version(&bytes[target_end + 1..end], PeerError::RequestLine { at: target_end + 1 })?;
         self.method = Span::new(self.start, method_end);
         self.target = Span::new(method_end + 1, target_end);
         Ok(())
     }
+
+    /// `HTTP/1.x SP 3DIGIT [SP reason]`, RFC 9112 §4: the reason may be empty, and many a server leaves out the space before it then. A status
+    /// begins at 100, RFC 9110 §15.
+    fn status_line(&mut self, line: &[u8]) -> Result<(), PeerError> {
+        let (version, rest) = line.split_at(line.len().min(b"HTTP/1.1".len()));
+        self.minor_version = minor_version(version, PeerError::StatusLine { at: 0 })?;
+        let code = rest.strip_prefix(b" ").and_then(|rest| rest.split(|&byte| byte == b' ').next());
+        self.status = match code {
+            Some([hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9']) => {
+                [hundreds, tens, ones].iter().fold(0, |status, &digit| status * 10 + u16::from(digit - b'0'))
+            }
+            _ => return Err(PeerError::StatusLine { at: version.len() }),
+        };
+        Ok(())
+    }
 }
 
-impl PartialOrd for Part {
-    /// By the order in a head, so that a limit can ask how far the scan is.
-    fn partial_cmp(&self, other: &Part) -> Option<std::cmp::Ordering> {
-        let rank = |part: &Part| match part {
-            Part::Blank => 0,
-            Part::RequestLine => 1,
-            Part::FieldName | Part::FieldValue(_) => 2,
-        };
-        rank(self).partial_cmp(&rank(other))
+/// The `x` of `HTTP/1.x`, RFC 9112 §2.3; `malformed` where that is no version at all.
+fn minor_version(version: &[u8], malformed: PeerError) -> Result<u8, PeerError> {
+    match version {
+        b"HTTP/1.1" => Ok(1),
+        b"HTTP/1.0" => Ok(0),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(PeerError::HttpVersion),
+        _ => Err(malformed),
     }
 }
 

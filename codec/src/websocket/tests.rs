@@ -216,6 +216,27 @@ fn compressed_messages() {
     assert_eq!(told_in_pieces(&mut deflating(false), &frame(true, true, OpCode::Text, &no_text), &[]), [Told::Error(PeerError::Utf8)]);
 }
 
+/// RFC 7692 §7.2.3.2: the second and third message refer to the first, which only a window that is kept can resolve.
+#[test]
+fn a_client_inflates_with_and_without_the_server_s_context() {
+    let client = |answer: &str| {
+        let agreement = deflate::accept_response([answer.as_bytes()].into_iter()).unwrap();
+        WebSocket::new(Role::Client, agreement.as_ref())
+    };
+    let (first, again) = (&b"\xc1\x07\xf2\x48\xcd\xc9\xc9\x07\x00"[..], &b"\xc1\x05\xf2\x00\x11\x00\x00"[..]);
+    let bytes = [first, b"\x81\x05plain", again, again].concat();
+    let expected = ["Hello", "plain", "Hello", "Hello"].map(message);
+    let cuts: Vec<usize> = (1..bytes.len()).collect();
+    for cuts in [&[][..], &cuts] {
+        assert_eq!(told_in_pieces(&mut client("permessage-deflate; client_no_context_takeover"), &bytes, cuts), expected);
+    }
+    let mut without = client("permessage-deflate; server_no_context_takeover");
+    assert_eq!(
+        told_in_pieces(&mut without, &[first, first, again].concat(), &[]),
+        [message("Hello"), message("Hello"), Told::Error(PeerError::Deflate)]
+    );
+}
+
 /// A message in fragments with control frames among them, and what it should come to.
 fn messages() -> impl Strategy<Value = (Vec<u8>, Vec<Told>)> {
     let fragments = prop::collection::vec(prop_oneof!["[a-zé€😀]{0,40}", "[a-z]{120,140}"], 1..6);

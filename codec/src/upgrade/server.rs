@@ -1,5 +1,5 @@
-//! The opening handshake as pure functions: a request and a policy go in, a decision comes out (RFC 6455 §4.2, RFC 9110 §7.8). Imports
-//! `http1`, `accept` and `deflate`.
+//! The server's side: a request and a policy go in, a decision comes out (RFC 6455 §4.2, RFC 9110 §7.8). Imports `http1`, `accept` and
+//! `deflate`.
 
 use crate::{
     accept::{ACCEPT_BYTES, Key},
