@@ -1,0 +1,280 @@
+//! The one who directs a run: has the connections opened, lets the load begin and end, waits for what is still on its way, and takes the
+//! readings of server, generator and machine at the right moments. Imports the scenarios, `system`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
+    time::Duration,
+};
+
+use super::reading::Reading;
+use crate::{
+    engine::{Control, Timeline},
+    metrics,
+    plan::Plan,
+    report::progress::Snapshot,
+    system::process::ProcessTree,
+};
+
+/// How often the director looks.
+const TICK: Duration = Duration::from_millis(5);
+/// When no answer came for so long after the load's end, none is to be expected any more.
+const QUIET: Duration = Duration::from_secs(2);
+const SECOND_NS: u64 = 1_000_000_000;
+
+/// A run under way, seen from above.
+pub struct Director<'a> {
+    /// What it does.
+    pub plan: &'a Plan,
+    /// Shared with its threads.
+    pub control: Arc<Control>,
+    /// The server's process, where it is known.
+    pub server: Option<&'a mut ProcessTree>,
+    /// Set by a signal.
+    pub interrupted: &'a AtomicBool,
+    /// Shows how far the run is.
+    pub show: &'a mut dyn FnMut(&Snapshot),
+}
+
+/// What the director saw of a run.
+pub struct Conduct {
+    /// When the first connection was begun.
+    pub began_ns: u64,
+    /// When what was opened last was open.
+    pub opened_ns: u64,
+    /// What is measured was intended from here ...
+    pub measure_ns: u64,
+    /// ... to here.
+    pub end_ns: u64,
+    /// Readings at the beginning of what is measured, and when nothing more was waited for.
+    pub before: Reading,
+    /// See `before`.
+    pub after: Reading,
+    /// Messages that came in each whole second of what is measured.
+    pub series: Vec<u64>,
+    /// The plateaus of `idle`: connections open, and the reading then.
+    pub plateaus: Vec<(u64, Reading)>,
+    /// Nothing more was to be expected at the end.
+    pub quiet: bool,
+    /// The run did not go on, for this reason.
+    pub broken_off: Option<String>,
+}
+
+impl Director<'_> {
+    /// Directs a run from its first connection to its last answer; the threads, which must have been started, then end.
+    pub fn conduct(&mut self) -> Conduct {
+        let began_ns = self.now_ns();
+        let before = self.reading();
+        let mut conduct = Conduct {
+            began_ns,
+            opened_ns: began_ns,
+            measure_ns: began_ns,
+            end_ns: began_ns,
+            after: before.clone(),
+            before,
+            series: Vec::new(),
+            plateaus: Vec::new(),
+            quiet: true,
+            broken_off: None,
+        };
+        match self.plan.scenario {
+            metrics::Scenario::Connect => self.connect(&mut conduct),
+            metrics::Scenario::Idle => self.climb(&mut conduct),
+            metrics::Scenario::Echo | metrics::Scenario::Fanout => {
+                self.open(self.plan.connections_in_all(), &mut conduct);
+                if conduct.broken_off.is_none() && !self.is_interrupted() {
+                    self.load(&mut conduct);
+                }
+            }
+        }
+        conduct.after = self.reading();
+        self.control.close(conduct.quiet);
+        conduct
+    }
+
+    /// Has connections opened until there are so many, and waits until each is ready or has failed.
+    fn open(&mut self, target: usize, conduct: &mut Conduct) {
+        self.control.open(target);
+        let (mut last, mut since_ns) = (0, self.now_ns());
+        loop {
+            let [opened, failed, ready] = self.opening();
+            if ready + failed >= target as u64 || self.is_interrupted() {
+                break;
+            }
+            if opened == 0 && failed >= self.plan.opening.inflight.min(target) as u64 {
+                conduct.broken_off = Some("no connection could be opened".into());
+                break;
+            }
+            if last != opened + failed + ready {
+                (last, since_ns) = (opened + failed + ready, self.now_ns());
+            } else if opened + failed >= target as u64 && self.since(since_ns) > self.plan.timeout {
+                conduct.broken_off =
+                    Some(format!("{} of {target} connections were not acknowledged within {:?}", opened - ready, self.plan.timeout));
+                break;
+            }
+            self.tick("opening", target);
+        }
+        if self.opening()[0] == 0 && !self.is_interrupted() {
+            conduct.broken_off = Some("no connection could be opened".into());
+        }
+        conduct.opened_ns = self.now_ns();
+    }
+
+    /// `connect`: the opening is what is measured.
+    fn connect(&mut self, conduct: &mut Conduct) {
+        if !self.plan.opening.close {
+            self.open(self.plan.connections, conduct);
+        } else {
+            let target = self.plan.count.map_or(usize::MAX, |count| count as usize);
+            let duration_ns = self.plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
+            self.control.open(target);
+            let mut second_ns = conduct.began_ns + SECOND_NS;
+            let mut seen = 0;
+            loop {
+                let [opened, failed, _] = self.opening();
+                let age_ns = self.now_ns() - conduct.began_ns;
+                if opened + failed >= target as u64 || age_ns >= duration_ns || self.is_interrupted() {
+                    break;
+                }
+                if opened == 0 && failed >= self.plan.opening.inflight as u64 {
+                    conduct.broken_off = Some("no connection could be opened".into());
+                    break;
+                }
+                while self.now_ns() >= second_ns {
+                    conduct.series.push(opened - seen);
+                    (seen, second_ns) = (opened, second_ns + SECOND_NS);
+                }
+                self.tick("connecting", target);
+            }
+            conduct.opened_ns = self.now_ns();
+        }
+        conduct.end_ns = conduct.opened_ns;
+    }
+
+    /// `idle`: plateaus, each held and then read.
+    fn climb(&mut self, conduct: &mut Conduct) {
+        for step in 1..=self.plan.steps.count {
+            let target = self.plan.connections * step / self.plan.steps.count;
+            self.open(target, conduct);
+            let since_ns = self.now_ns();
+            while self.since(since_ns) < self.plan.steps.settle && !self.is_interrupted() {
+                self.tick("holding", target);
+            }
+            if conduct.broken_off.is_some() || self.is_interrupted() {
+                break;
+            }
+            let reading = self.reading();
+            conduct.plateaus.push((self.opening()[0], reading));
+        }
+        conduct.end_ns = self.now_ns();
+    }
+
+    /// `echo` and `fanout`: the load, and what is left on its way.
+    fn load(&mut self, conduct: &mut Conduct) {
+        let start_ns = self.now_ns();
+        let measure_ns = start_ns + self.plan.warmup.as_nanos() as u64;
+        let by_duration_ns = self.plan.duration.map_or(u64::MAX, |duration| measure_ns + duration.as_nanos() as u64);
+        // In an open loop the count says when the last message is intended.
+        let by_count_ns = match (self.plan.count, self.plan.traffic.rate) {
+            (Some(count), Some(rate)) => measure_ns + (count as f64 * 1e9 / rate) as u64,
+            _ => u64::MAX,
+        };
+        let end_ns = by_duration_ns.min(by_count_ns);
+        self.control.begin(Timeline { start_ns, measure_ns, end_ns });
+        while self.now_ns() < measure_ns && !self.is_interrupted() {
+            self.tick("warming up", 0);
+        }
+        (conduct.measure_ns, conduct.before) = (measure_ns, self.reading());
+        self.watch(end_ns, conduct);
+        conduct.end_ns = self.now_ns().min(end_ns);
+        self.control.stop();
+        self.drain(conduct);
+        if self.control.sum(|progress| &progress.received) == 0 && !self.is_interrupted() {
+            conduct.broken_off = Some(format!("none of {} messages was answered", self.control.sum(|progress| &progress.sent)));
+        }
+    }
+
+    /// Waits for the load's end.
+    fn watch(&mut self, end_ns: u64, conduct: &mut Conduct) {
+        let received = |control: &Control| control.sum(|progress| &progress.received);
+        let (mut second_ns, mut seen) = (self.now_ns() + SECOND_NS, received(&self.control));
+        let (mut last, mut since_ns) = (seen, self.now_ns());
+        while self.now_ns() < end_ns && !self.is_interrupted() && !self.control.all_done() {
+            self.tick("measuring", 0);
+            let now_received = received(&self.control);
+            while self.now_ns() >= second_ns {
+                conduct.series.push(now_received - seen);
+                (seen, second_ns) = (now_received, second_ns + SECOND_NS);
+            }
+            if last != now_received {
+                (last, since_ns) = (now_received, self.now_ns());
+            } else if end_ns == u64::MAX && self.since(since_ns) > self.plan.timeout {
+                break;
+            }
+        }
+    }
+
+    /// Waits for what is still on its way: until all has come, or nothing came for a while, or it takes too long.
+    fn drain(&mut self, conduct: &mut Conduct) {
+        let begun_ns = self.now_ns();
+        let (mut last, mut since_ns) = (0, begun_ns);
+        loop {
+            let received = self.control.sum(|progress| &progress.received);
+            if self.control.all_stopped() && received >= self.control.sum(|progress| &progress.expected) {
+                return;
+            }
+            if last != received {
+                (last, since_ns) = (received, self.now_ns());
+            } else if self.since(since_ns) > QUIET {
+                return;
+            }
+            if self.since(begun_ns) > self.plan.timeout.max(QUIET) || self.is_interrupted() {
+                conduct.quiet = false;
+                return;
+            }
+            self.tick("waiting for answers", 0);
+        }
+    }
+
+    fn tick(&mut self, phase: &'static str, target: usize) {
+        let [opened, failed, _] = self.opening();
+        let snapshot = Snapshot {
+            elapsed: Duration::from_nanos(self.now_ns()),
+            phase,
+            opened,
+            target: if target == 0 { self.plan.connections_in_all() as u64 } else { target as u64 },
+            sent: self.control.sum(|progress| &progress.sent),
+            received: self.control.sum(|progress| &progress.received),
+            failed,
+        };
+        (self.show)(&snapshot);
+        thread::sleep(TICK);
+    }
+
+    fn opening(&self) -> [u64; 3] {
+        [
+            self.control.sum(|progress| &progress.opened),
+            self.control.sum(|progress| &progress.failed),
+            self.control.sum(|progress| &progress.ready),
+        ]
+    }
+
+    fn reading(&mut self) -> Reading {
+        Reading::take(self.now_ns(), self.server.as_deref_mut())
+    }
+
+    fn is_interrupted(&self) -> bool {
+        self.interrupted.load(Relaxed) || self.control.is_broken()
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.control.clock.now_ns()
+    }
+
+    fn since(&self, at_ns: u64) -> Duration {
+        Duration::from_nanos(self.now_ns().saturating_sub(at_ns))
+    }
+}
