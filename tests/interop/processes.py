@@ -1,6 +1,6 @@
 """The servers under test and in front of it: started, waited for, and ended by their own handle.
 
-Owns processes, ports and temporary folders; knows nothing of what is checked. Each of the three classes is a context manager.
+Owns processes, ports and temporary folders; knows nothing of what is checked. Each class is a context manager.
 """
 
 import contextlib
@@ -23,25 +23,22 @@ STOP_SECONDS = 20
 HERE = pathlib.Path(__file__).parent
 
 
-class Fantail(contextlib.AbstractContextManager):
-    """`fantail serve` or `fantail demo` on free ports. `edge` and `internal` are HOST:PORT."""
+class _Announced(contextlib.AbstractContextManager):
+    """A server on a free port, ready with the line that tells where it listens. `edge` is HOST:PORT."""
 
-    def __init__(self, binary: pathlib.Path, command: str, log: pathlib.Path):
-        self.command = command
+    ANNOUNCEMENT = r"listening edge=(?P<edge>\S+)$"
+
+    def __init__(self, command: list, log: pathlib.Path):
         self._log = log
         with log.open("wb") as stderr:
-            self.process = subprocess.Popen(
-                [binary, command, "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"],
-                stdout=subprocess.PIPE,
-                stderr=stderr,
-                text=True,
-            )
+            self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, text=True)
         try:
             line = self._first_line()
-            found = re.match(r"listening edge=(\S+) internal=(\S+) driver=\w+ workers=\d+$", line)
+            found = re.match(self.ANNOUNCEMENT, line)
             if not found:
-                raise RuntimeError(f"fantail {command} did not say that it listens: {line!r}, {self.log_text()}")
-            self.edge, self.internal = found.groups()
+                raise RuntimeError(f"{command} did not say that it listens: {line!r}, {self.log_text()}")
+            self.said = found.groupdict()
+            self.edge = self.said["edge"]
         except BaseException:
             self.__exit__()
             raise
@@ -52,6 +49,26 @@ class Fantail(contextlib.AbstractContextManager):
 
     def log_text(self) -> str:
         return self._log.read_text(errors="replace")
+
+    def __exit__(self, *_exception) -> None:
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+class Peer(_Announced):
+    """Somebody else's server, that `fantail-load` measures."""
+
+
+class Fantail(_Announced):
+    """`fantail serve` or `fantail demo`. `internal` is HOST:PORT."""
+
+    ANNOUNCEMENT = r"listening edge=(?P<edge>\S+) internal=(?P<internal>\S+) driver=\w+ workers=\d+$"
+
+    def __init__(self, binary: pathlib.Path, command: str, log: pathlib.Path):
+        self.command = command
+        super().__init__([binary, command, "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"], log)
+        self.internal = self.said["internal"]
 
     def publish_all(self, channel: str, publications: list[dict]) -> None:
         """Publishes one after another on one connection. A publication is {"data": ...} or {"b64data": ...}."""
@@ -68,11 +85,6 @@ class Fantail(contextlib.AbstractContextManager):
         """Asks the server to end, and gives its exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(STOP_SECONDS)
-
-    def __exit__(self, *_exception) -> None:
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
 
 
 class _Proxy(contextlib.AbstractContextManager):
@@ -124,6 +136,31 @@ class Haproxy(_Proxy):
     @staticmethod
     def command(folder: pathlib.Path, config: pathlib.Path) -> list:
         return [_program("haproxy"), "-db", "-f", config]
+
+
+class Certificates(contextlib.AbstractContextManager):
+    """An authority nobody knows, and a server's certificate from it for 127.0.0.1: PEM files in a temporary folder."""
+
+    def __init__(self):
+        self._folder = tempfile.TemporaryDirectory(prefix="fantail-interop-")
+        folder = pathlib.Path(self._folder.name)
+        self.authority, self.certificate, self.key = (folder / name for name in ("ca.pem", "server.pem", "server.key"))
+        authority_key = folder / "ca.key"
+        config = folder / "openssl.cnf"
+        # Without the system's own, which would add that every certificate is an authority's.
+        config.write_text("[req]\ndistinguished_name = name\n[name]\n")
+        new = ["openssl", "req", "-config", config, "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"]
+        own = ["-keyout", authority_key, "-out", self.authority, "-subj", "/CN=interop authority"]
+        theirs = ["-keyout", self.key, "-out", self.certificate, "-subj", "/CN=interop server"]
+        signed = ["-CA", self.authority, "-CAkey", authority_key, "-addext", "subjectAltName=IP:127.0.0.1"]
+        for arguments in (
+            [*own, "-addext", "basicConstraints=critical,CA:TRUE", "-addext", "keyUsage=critical,keyCertSign"],
+            [*theirs, *signed, "-addext", "basicConstraints=critical,CA:FALSE"],
+        ):
+            subprocess.run([*new, *arguments], check=True, capture_output=True)
+
+    def __exit__(self, *_exception) -> None:
+        self._folder.cleanup()
 
 
 def _program(name: str) -> str:

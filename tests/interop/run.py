@@ -1,6 +1,7 @@
-"""Real clients, a real browser and real proxies against a real `fantail`. Usage: run.py BINARY FOLDER
+"""Real clients, a real browser and real proxies against a real `fantail`, and a real `fantail-load` against real servers.
 
-Starts the servers, runs every check, and prints one line for each. Logs and the demo page's screenshot are left in FOLDER.
+Usage: run.py BINARIES FOLDER. BINARIES is where cargo puts what it builds. Starts the servers, runs every check, and prints one line
+for each. Logs and the demo page's screenshot are left in FOLDER.
 """
 
 import pathlib
@@ -12,25 +13,39 @@ from contextlib import ExitStack
 from functools import partial
 
 import checks
-from processes import Fantail, Haproxy, Nginx
+import load_checks
+from processes import Certificates, Fantail, Haproxy, Nginx, Peer
 
 CLIENTS = pathlib.Path(__file__).parent / "clients"
+SERVERS = pathlib.Path(__file__).parent / "servers"
 WS = ["node", CLIENTS / "ws_client.mjs"]
 WEBSOCKETS = [sys.executable, CLIENTS / "websockets_client.py"]
 AIOHTTP = [sys.executable, CLIENTS / "aiohttp_client.py"]
 CHROMIUM = ["node", CLIENTS / "chromium_client.mjs"]
 DEMO_PAGE = ["node", CLIENTS / "demo_page.mjs"]
+WS_SERVER = ["node", SERVERS / "ws_server.mjs"]
+WEBSOCKETS_SERVER = [sys.executable, SERVERS / "websockets_server.py"]
 
 Check = tuple[str, Callable[[], None]]
 
 
 def main() -> int:
-    binary, folder = map(pathlib.Path, sys.argv[1:])
+    binaries, folder = map(pathlib.Path, sys.argv[1:])
+    binary = binaries / "fantail"
+    load = binaries / "fantail-load"
+    tungstenite_server = [binaries / "examples" / "tokio_tungstenite"]
     with ExitStack() as processes:
         demo = processes.enter_context(Fantail(binary, "demo", folder / "demo.log"))
         serve = processes.enter_context(Fantail(binary, "serve", folder / "serve.log"))
         nginx = processes.enter_context(Nginx("nginx.conf", serve.edge))
         haproxy = processes.enter_context(Haproxy("haproxy.cfg", serve.edge))
+
+        ws = processes.enter_context(Peer(WS_SERVER, folder / "ws.log"))
+        websockets = processes.enter_context(Peer(WEBSOCKETS_SERVER, folder / "websockets.log"))
+        tungstenite = processes.enter_context(Peer(tungstenite_server, folder / "tokio-tungstenite.log"))
+        certificates = processes.enter_context(Certificates())
+        websockets_tls = [*WEBSOCKETS_SERVER, certificates.certificate, certificates.key]
+        secure = processes.enter_context(Peer(websockets_tls, folder / "websockets-tls.log"))
 
         results = [
             run(name, check)
@@ -42,6 +57,10 @@ def main() -> int:
                 subscribers("haproxy", serve, haproxy.address),
                 plain_through("nginx", nginx.address),
                 plain_through("haproxy", haproxy.address),
+                load_on("ws", load, ws.edge, deflate=True),
+                load_on("websockets", load, websockets.edge, deflate=True),
+                load_on("tokio-tungstenite", load, tungstenite.edge, deflate=False),
+                load_over_tls("websockets", load, secure.edge, certificates),
                 shutdown(demo, serve),
             )
             for name, check in suite
@@ -84,6 +103,20 @@ def plain_through(way: str, address: str) -> Iterator[Check]:
     yield f"curl, {way}: /echo without an upgrade", partial(checks.plain, f"http://{address}/echo", status=426)
 
 
+def load_on(name: str, load: pathlib.Path, address: str, *, deflate: bool) -> Iterator[Check]:
+    echo = f"ws://{address}/echo"
+    yield f"fantail-load on {name}: echo", partial(load_checks.echoes, load, echo)
+    yield f"fantail-load on {name}: --deflate", partial(load_checks.compresses, load, echo, deflate)
+    yield f"fantail-load on {name}: fanout", partial(load_checks.fans_out, load, f"ws://{address}/raw/load")
+    yield f"fantail-load on {name}: connect", partial(load_checks.connects, load, echo)
+    yield f"fantail-load on {name}: idle", partial(load_checks.holds, load, echo)
+    yield f"fantail-load on {name}: thresholds", partial(load_checks.judges, load, echo)
+
+
+def load_over_tls(name: str, load: pathlib.Path, address: str, certificates: Certificates) -> Iterator[Check]:
+    yield f"fantail-load on {name}: wss", partial(load_checks.over_tls, load, f"wss://{address}/echo", certificates.authority)
+
+
 def shutdown(*servers: Fantail) -> Iterator[Check]:
     for server in servers:
         yield f"SIGTERM: fantail {server.command}", partial(checks.ends_cleanly, server)
@@ -94,7 +127,7 @@ def run(name: str, check: Callable[[], None]) -> bool:
     reason = None
     try:
         check()
-    except (AssertionError, RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
+    except (AssertionError, RuntimeError, OSError, LookupError, ValueError, subprocess.SubprocessError) as error:
         reason = error
     seconds = time.monotonic() - started
     print(f"{'ok' if reason is None else 'FAILED'}  {name} ({seconds:.1f} s){'' if reason is None else f': {reason}'}", flush=True)

@@ -1,25 +1,35 @@
 //! The harness of the integration tests: it runs the real `fantail` binary and talks to it over plain TCP sockets.
 //!
+//! It also runs the real `fantail-load`, against that server and against one that is at fault on purpose.
+//!
 //! It is an independent witness: frames, HTTP messages and DEFLATE are encoded and read here by naive code of its own, so that a
 //! mistake in the codec cannot hide behind itself. It imports nothing of Fantail, and no test waits by sleeping for a guessed time.
 //!
 //! - [`Server`]: one process, its addresses, its memory and descriptors; it must outlive the test.
 //! - [`Peer`]: one connection, exact bytes out, answers and frames in.
 //! - [`Request`], [`Response`], [`Frame`]: what goes over it.
+//! - [`Faulty`]: a server of this harness, with faults that it counts.
+//! - [`Load`], [`Report`]: one run of `fantail-load`, and what it measured.
 //! - [`on_each_driver!`]: mounts the same test bodies on every driver.
 
+mod accept;
+mod build;
 mod deflate;
+mod faulty;
 mod frame;
 mod http;
 mod inflate;
+mod load;
 mod peer;
 mod random;
 mod server;
 
 pub use deflate::Deflater;
+pub use faulty::{Behaviour, Done, Fault, Faulty, Handshake, Opened, Publishing, Stall};
 pub use frame::{Frame, frames};
 pub use http::{Request, Response};
 pub use inflate::{Inflated, inflate};
+pub use load::{Ended, Load, Loading, Report};
 pub use peer::Peer;
 pub use random::Random;
 pub use server::{Publisher, Server, binary, eventually, raise_descriptor_limit};

@@ -1,5 +1,7 @@
-//! One `fantail` process: built once, started on free ports, watched, ended. Imports [`crate::peer`] and [`crate::http`].
+//! One `fantail` process: built once, started on free ports, watched, ended. Imports [`crate::build`], [`crate::peer`] and
+//! [`crate::http`].
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -7,11 +9,11 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
-use std::{env, fs};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, setrlimit};
 use serde_json::Value;
 
+use crate::build::build;
 use crate::{PATIENCE, Peer, Request};
 
 /// A running server. When it is dropped it must still be alive: whatever a test did to it, nothing may end it or make a thread panic.
@@ -79,6 +81,11 @@ impl Server {
             assert!(Instant::now() < deadline, "the server does not end");
             thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    /// The process, for who measures it.
+    pub fn id(&self) -> u32 {
+        self.child.id()
     }
 
     /// The memory the process has in RAM.
@@ -155,27 +162,10 @@ impl Publisher {
     }
 }
 
-/// The `fantail` binary of the profile this test was built in, built once a process so that no test runs against an old one.
+/// The `fantail` binary, built once a process.
 pub fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        // A test executable is <target>/<profile directory>/deps/<name>.
-        let executable = env::current_exe().expect("a path");
-        let profile_directory = executable.ancestors().nth(2).expect("deps lies in a profile's directory");
-        let target = profile_directory.parent().expect("a profile's directory lies in target");
-        let profile = match profile_directory.file_name().and_then(|name| name.to_str()) {
-            Some("debug") | None => "dev",
-            Some(name) => name,
-        };
-        let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "fantail", "--profile", profile, "--target-dir"])
-            .arg(target)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .expect("cargo starts");
-        assert!(built.success(), "the server does not build");
-        profile_directory.join("fantail")
-    })
+    BINARY.get_or_init(|| build("fantail"))
 }
 
 /// Waits until a condition holds that the server brings about in its own time.
@@ -197,10 +187,11 @@ pub fn raise_descriptor_limit() -> u64 {
     maximum.unwrap_or(u64::MAX)
 }
 
-fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
+/// Reads a pipe to its end on a thread of its own, so that its writer never waits.
+pub(crate) fn collect(mut pipe: impl Read + Send + 'static) -> JoinHandle<String> {
     thread::spawn(move || {
         let mut text = String::new();
-        pipe.read_to_string(&mut text).expect("UTF-8 on stderr");
+        pipe.read_to_string(&mut text).expect("UTF-8");
         text
     })
 }

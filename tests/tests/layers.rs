@@ -1,7 +1,7 @@
 //! The layers of the source, checked in its text: which package may depend on which, which room of a package (a top-level module) may import
 //! which, what the codec must not touch, and where unsafe code may be.
 //!
-//! The orders below are those of the documentation of `codec/src/lib.rs` and `server/src/lib.rs`; a new room is put into both.
+//! The orders below are those of the documentation of each package's `lib.rs`; a new room is put into both.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,27 @@ const SERVER: &[&str] = &[
     "api",
     "server",
     "cli",
+];
+
+/// As [`CODEC`].
+const LOADGEN: &[&str] = &[
+    "clock",
+    "units",
+    "metrics",
+    "payload",
+    "stats",
+    "url",
+    "values",
+    "threshold",
+    "plan",
+    "system",
+    "net",
+    "verdict",
+    "report",
+    "engine",
+    "scenario",
+    "doctor",
+    "session",
 ];
 
 /// A file of a package, without what is only there for tests.
@@ -137,6 +158,11 @@ fn the_codec_imports_downwards() {
 #[test]
 fn the_server_imports_downwards() {
     imports_point_down("server", SERVER);
+}
+
+#[test]
+fn the_load_generator_imports_downwards() {
+    imports_point_down("loadgen", LOADGEN);
 }
 
 #[test]
