@@ -9,6 +9,7 @@ use std::{
 use fantail_load::{
     doctor::doctor,
     plan::cli::{Command, Usage},
+    report::json::SCHEMA,
     session::{self, Refusal},
 };
 use mimalloc::MiMalloc;
@@ -38,6 +39,10 @@ fn main() -> ExitCode {
                 Ok(false) => INVALID,
                 Err(error) => complain(&format!("cannot write: {error}"), 1),
             }
+        }
+        Ok(Command::Schema) => {
+            print!("{SCHEMA}");
+            0
         }
         Err(Usage { text, exit_code: 0 }) => {
             println!("{text}");

@@ -68,6 +68,13 @@ pub struct Progress {
     pub done: AtomicBool,
 }
 
+/// Adds to a counter that this thread alone writes: without the locked instruction that several writers would need. What was counted
+/// before is seen by whoever sees this.
+#[inline]
+pub fn count(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Relaxed) + more, Release);
+}
+
 impl Control {
     /// Before the first thread; `threads` of them, and publishers over HTTP beside them.
     pub fn new(clock: Clock, threads: usize, http_publishers: usize) -> Control {
@@ -155,7 +162,7 @@ impl Control {
 
     /// A counter summed over all threads.
     pub fn sum(&self, counter: impl Fn(&Progress) -> &AtomicU64) -> u64 {
-        self.progress.iter().chain([&self.http_progress]).map(|progress| counter(progress).load(Relaxed)).sum()
+        self.progress.iter().chain([&self.http_progress]).map(|progress| counter(progress).load(Acquire)).sum()
     }
 
     /// A publisher over HTTP has published its share, or seen that sending has ended.

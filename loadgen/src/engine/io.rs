@@ -1,12 +1,7 @@
 //! What a scenario may do with a thread's connections: send, answer, look at the clock. Owns the connections; the protocol that is read from
 //! them is the worker's. Imports `link`, `opener`, `control`, `destination`.
 
-use std::{
-    hash::{DefaultHasher, Hasher},
-    io,
-    net::SocketAddr,
-    sync::{Arc, atomic::Ordering::Relaxed},
-};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use fantail_codec::{
     CloseCode, WebSocket,
@@ -21,14 +16,14 @@ use mio::{Interest, Registry, Token};
 use slab::Slab;
 
 use super::{
-    control::Control,
+    control::{Control, Progress, count},
     destination::Destination,
-    link::{Link, State, Times, Upgrading},
+    link::{Asked, Link, Opening, State},
     opener::Opened,
 };
 use crate::{
     net::{Stream, socket},
-    payload::{Marker, Payloads, Template, Values},
+    payload::{Marker, Payloads, Template, Values, fingerprint},
     plan::Plan,
 };
 
@@ -37,8 +32,9 @@ use crate::{
 pub enum Sent {
     /// The kernel has all of it; the time is just before it was handed over.
     Whole(u64),
-    /// The server does not read: the rest goes when it does, and then [`Scenario::handed`](super::Scenario::handed) is called.
-    Partly,
+    /// The server does not read: it was begun at this time, the rest goes when it does, and then [`Scenario::handed`](super::Scenario::handed) is
+    /// called.
+    Partly(u64),
     /// The connection broke, of which [`Scenario::ended`](super::Scenario::ended) tells.
     Gone,
 }
@@ -66,7 +62,7 @@ pub struct Io {
     /// The frame that is being made: room for a header, then the payload.
     frame: Vec<u8>,
     deflated: Vec<u8>,
-    sent_hash: u64,
+    fingerprint: u64,
 }
 
 /// A connection that broke; its key may be another's by the time that this is looked at.
@@ -96,10 +92,15 @@ impl Io {
             broken: Vec::new(),
             agreements: Vec::new(),
             deflater: Deflater::new(DEFLATE_LEVEL),
-            frame: Vec::new(),
+            frame: vec![0; FRAME_HEADER_BYTES_MAX],
             deflated: Vec::new(),
-            sent_hash: 0,
+            fingerprint: 0,
         }
+    }
+
+    /// This thread's counters.
+    pub fn progress(&self) -> &Progress {
+        self.control.progress(self.thread)
     }
 
     /// Nanoseconds of the run's clock.
@@ -124,7 +125,7 @@ impl Io {
 
     /// Says that the connection's first exchange is done.
     pub fn ready(&self) {
-        self.control.progress(self.thread).ready.fetch_add(1, Relaxed);
+        count(&self.progress().ready, 1);
     }
 
     /// Counts something that went wrong and is no connection's end.
@@ -132,19 +133,21 @@ impl Io {
         self.opened.trouble.count(text);
     }
 
-    /// The hash of the payload that was sent last, where the plan's messages have no marker to be known by.
-    pub fn sent_hash(&self) -> u64 {
-        self.sent_hash
+    /// The fingerprint of the plan's message that was sent last.
+    pub fn fingerprint(&self) -> u64 {
+        self.fingerprint
     }
 
     /// Sends the plan's message with this marker.
     pub fn send_message(&mut self, key: usize, marker: &Marker) -> Sent {
         let mut frame = self.begin();
-        let mut random = self.random.fork();
-        self.render(key, &self.plan.traffic.message, marker, &mut random, &mut frame);
-        if !self.payloads.marked() {
-            self.sent_hash = hash(&frame[FRAME_HEADER_BYTES_MAX..]);
+        if self.plan.traffic.message.is_payload() {
+            self.payloads.write(marker, &mut frame);
+        } else {
+            let mut random = self.random.fork();
+            self.render(key, &self.plan.traffic.message, marker, &mut random, &mut frame);
         }
+        self.fingerprint = fingerprint(&frame[FRAME_HEADER_BYTES_MAX..]);
         self.finish(key, self.plan.traffic.kind.into(), frame)
     }
 
@@ -177,8 +180,7 @@ impl Io {
     /// The payload is written behind room for the longest header, so that it is written once.
     fn begin(&mut self) -> Vec<u8> {
         let mut frame = std::mem::take(&mut self.frame);
-        frame.clear();
-        frame.resize(FRAME_HEADER_BYTES_MAX, 0);
+        frame.truncate(FRAME_HEADER_BYTES_MAX);
         frame
     }
 
@@ -201,10 +203,10 @@ impl Io {
         let (header, length) = header.encode();
         let start = FRAME_HEADER_BYTES_MAX - length;
         room[start..].copy_from_slice(&header[..length]);
-        let handed_ns = self.now_ns();
+        let begun_ns = self.now_ns();
         let sent = match self.links[key].send(&frame[start..]) {
-            Ok(true) => Sent::Whole(handed_ns),
-            Ok(false) => Sent::Partly,
+            Ok(true) => Sent::Whole(begun_ns),
+            Ok(false) => Sent::Partly(begun_ns),
             Err(error) => {
                 let number = self.links[key].number;
                 self.broken.push(Broken { key, number, text: error.to_string() });
@@ -221,13 +223,13 @@ impl Io {
     }
 
     /// Begins a connection and gives its key.
-    pub(super) fn connect(&mut self, destination: &Destination, number: usize, times: Times) -> io::Result<usize> {
+    pub(super) fn connect(&mut self, destination: &Destination, number: usize, opening: Opening) -> io::Result<usize> {
         let turn = number / self.plan.urls.len();
         let address = self.address_of(destination, number);
         let local = (!destination.local.is_empty()).then(|| destination.local[turn % destination.local.len()]);
         let socket = socket::connect(address, local)?;
         let tls = destination.tls.as_ref().map(|(name, config)| (config, name.as_str()));
-        let mut link = Link::new(Stream::new(socket, tls)?, number, times);
+        let mut link = Link::new(Stream::new(socket, tls)?, number, opening);
         let entry = self.links.vacant_entry();
         let key = entry.key();
         self.registry.register(link.stream.socket(), Token(key), Interest::READABLE | Interest::WRITABLE)?;
@@ -238,11 +240,10 @@ impl Io {
     /// Sends the upgrade request, if the socket is connected and TLS is done by now.
     pub(super) fn ask(&mut self, key: usize, destination: &Destination) -> io::Result<()> {
         let link = &mut self.links[key];
+        let State::Opening(opening) = &mut link.state else { return Ok(()) };
         if link.stream.is_tls() {
             // The first call is by the event that says that the socket is connected.
-            if link.times.connected == 0 {
-                link.times.connected = self.control.clock.now_ns();
-            }
+            opening.connected_ns.get_or_insert_with(|| self.control.clock.now_ns());
             link.stream.flush()?;
             if link.stream.is_securing() {
                 return Ok(());
@@ -252,7 +253,7 @@ impl Io {
         let mut random = self.random.fork();
         self.render(key, &destination.target, &Marker::default(), &mut random, &mut target);
         let target = String::from_utf8_lossy(&target);
-        let websocket_key = Key::from_nonce(std::array::from_fn(|_| self.random.u8(..)));
+        let websocket_key = Key::from_nonce(std::array::from_fn(|_| random.u8(..)));
         let mut request = Vec::with_capacity(512);
         destination.offer(&self.plan.opening, &target, websocket_key).write(&mut request);
         let asked_ns = self.control.clock.now_ns();
@@ -263,15 +264,11 @@ impl Io {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::NotConnected => return Ok(()),
             Err(error) => return Err(error),
         };
-        if taken < request.len() {
-            link.send(&request[taken..])?;
+        link.send(&request[taken..])?;
+        if let State::Opening(opening) = &mut link.state {
+            opening.connected_ns.get_or_insert(asked_ns);
+            opening.asked = Some(Asked { at_ns: asked_ns, key: websocket_key, scan: HeadScan::for_response(), head: Vec::new() });
         }
-        link.stream.flush()?;
-        if link.times.connected == 0 {
-            link.times.connected = asked_ns;
-        }
-        link.times.secured = asked_ns;
-        link.state = State::Upgrading(Box::new(Upgrading { key: websocket_key, scan: HeadScan::for_response(), head: Vec::new() }));
         Ok(())
     }
 
@@ -298,11 +295,4 @@ impl Destination {
     pub(super) fn offer<'a>(&'a self, opening: &'a crate::plan::Opening, target: &'a str, key: Key) -> Offer<'a> {
         Offer { host: &self.host, target, key, fields: &opening.fields, subprotocols: &opening.subprotocols, deflate: opening.deflate }
     }
-}
-
-/// What a message without a marker is known by.
-pub fn hash(payload: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    hasher.write(payload);
-    hasher.finish()
 }

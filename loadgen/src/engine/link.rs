@@ -1,7 +1,7 @@
 //! One connection's sending half and its way to being open. Imports `net`.
 //!
 //! ```text
-//! Connecting ──► [Securing ──►] Upgrading ──► Open ──► Closing
+//! Opening: the socket connects, TLS shakes hands, the request is answered ──► Open ──► Closing
 //! ```
 
 use std::io::{self, ErrorKind};
@@ -10,7 +10,7 @@ use fantail_codec::{accept::Key, http1::HeadScan};
 
 use crate::net::Stream;
 
-/// A connection, from `connect()` on.
+/// A connection, from `connect()` on. Small, as a thread goes round thousands of them.
 pub struct Link {
     pub(super) stream: Stream,
     pub(super) state: State,
@@ -20,46 +20,54 @@ pub struct Link {
     blocked: bool,
     /// The connection's number over all threads.
     pub(super) number: usize,
-    pub(super) times: Times,
 }
 
 /// How far a connection is.
 pub(super) enum State {
-    /// The request is not yet on its way: the socket connects, or TLS shakes hands.
-    Connecting,
-    /// The request is out; the response has not wholly come.
-    Upgrading(Box<Upgrading>),
+    /// The response to the upgrade has not wholly come.
+    Opening(Box<Opening>),
     /// Messages go both ways.
     Open,
     /// Our close frame is out.
     Closing,
 }
 
-/// What the judgement of the response needs.
-pub(super) struct Upgrading {
+/// When the parts of opening began and ended, in nanoseconds of the run's clock, and what the judgement of the response needs.
+#[derive(Default)]
+pub(super) struct Opening {
+    pub(super) intended_ns: u64,
+    pub(super) began_ns: u64,
+    pub(super) connected_ns: Option<u64>,
+    pub(super) asked: Option<Asked>,
+}
+
+/// A request that is out.
+pub(super) struct Asked {
+    pub(super) at_ns: u64,
     pub(super) key: Key,
     pub(super) scan: HeadScan,
     /// The head as far as it came in earlier reads.
     pub(super) head: Vec<u8>,
 }
 
-/// When the parts of opening began and ended, in nanoseconds of the run's clock.
-#[derive(Clone, Copy, Default)]
-pub(super) struct Times {
-    pub(super) intended: u64,
-    pub(super) began: u64,
-    pub(super) connected: u64,
-    pub(super) secured: u64,
-}
-
 impl Link {
-    pub(super) fn new(stream: Stream, number: usize, times: Times) -> Link {
-        Link { stream, state: State::Connecting, unsent: Vec::new(), blocked: false, number, times }
+    pub(super) fn new(stream: Stream, number: usize, opening: Opening) -> Link {
+        Link { stream, state: State::Opening(Box::new(opening)), unsent: Vec::new(), blocked: false, number }
     }
 
     /// Whether messages may be sent.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Open)
+    }
+
+    /// Whether it is not open yet.
+    pub(super) fn is_opening(&self) -> bool {
+        matches!(self.state, State::Opening(_))
+    }
+
+    /// Whether the request can go as soon as the socket takes it.
+    pub(super) fn is_to_ask(&self) -> bool {
+        matches!(&self.state, State::Opening(opening) if opening.asked.is_none())
     }
 
     /// Whether the kernel still has to take something.

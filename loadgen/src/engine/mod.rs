@@ -13,9 +13,9 @@ mod opener;
 mod timer;
 mod worker;
 
-pub use control::{Control, Timeline};
+pub use control::{Control, Timeline, count};
 pub use destination::{Destination, Destinations, addresses};
-pub use io::{Io, Sent, hash};
+pub use io::{Io, Sent};
 pub use opener::{Opened, Trouble};
 pub use worker::{Outcome, Setup, run};
 

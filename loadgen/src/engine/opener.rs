@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::{plan::Opening, stats::Latency};
+use crate::{plan::Plan, stats::Latency};
 
 /// The pace of one thread: which connection is next, and when. Thread t of T opens the connections t, t + T, t + 2T, ...
 #[derive(Debug)]
@@ -10,10 +10,14 @@ pub struct Opener {
     threads: usize,
     /// The next connection's number.
     next: usize,
-    /// Handshakes of this thread under way.
+    /// Handshakes of this thread under way, and the most of these.
     under_way: usize,
-    /// The most of these.
     under_way_max: usize,
+    /// With `--close`: connections of this thread that stand, and the most of these.
+    standing: usize,
+    standing_max: usize,
+    /// With `--close` and `-n`: connections that are still to be begun of those that are measured.
+    left: Option<u64>,
     /// Nanoseconds between two connections of all threads together.
     interval_ns: Option<f64>,
     began_ns: Option<u64>,
@@ -21,41 +25,54 @@ pub struct Opener {
 
 impl Opener {
     /// A thread's share of the opening.
-    pub fn new(opening: &Opening, thread: usize, threads: usize) -> Opener {
-        let under_way_max = (opening.inflight + threads - 1 - thread) / threads;
+    pub fn new(plan: &Plan, thread: usize) -> Opener {
+        let opening = &plan.opening;
+        let share = |all: usize| (all + plan.threads - 1 - thread) / plan.threads;
         Opener {
-            threads,
+            threads: plan.threads,
             next: thread,
             under_way: 0,
-            under_way_max: under_way_max.max(1),
+            under_way_max: share(opening.inflight).max(1),
+            standing: 0,
+            standing_max: if opening.close { share(plan.connections) } else { usize::MAX },
+            left: plan.count.filter(|_| opening.close).map(|count| share(count as usize) as u64),
             interval_ns: opening.rate.map(|rate| 1e9 / rate),
             began_ns: None,
         }
     }
 
-    /// The next connection below `target` that may begin by now, with its intended time.
-    pub fn next(&mut self, target: usize, now_ns: u64) -> Option<(usize, u64)> {
-        if self.next >= target || self.under_way >= self.under_way_max {
-            return None;
-        }
-        let intended_ns = self.intended_ns(now_ns);
-        if intended_ns > now_ns {
-            return None;
+    /// The next connection below `target` that may begin by now, with its intended time; `measured` says that warm-up is over.
+    pub fn next(&mut self, target: usize, now_ns: u64, measured: bool) -> Option<(usize, u64)> {
+        let intended_ns = self.due_ns(target, now_ns).filter(|&due_ns| due_ns <= now_ns)?;
+        if let (Some(left), true) = (&mut self.left, measured) {
+            *left -= 1;
         }
         let number = self.next;
         self.next += self.threads;
         self.under_way += 1;
+        self.standing += 1;
         Some((number, intended_ns))
     }
 
     /// When the next connection below `target` is due, if nothing but time keeps it.
     pub fn due_ns(&mut self, target: usize, now_ns: u64) -> Option<u64> {
-        (self.next < target && self.under_way < self.under_way_max).then(|| self.intended_ns(now_ns))
+        let may = self.next < target && self.under_way < self.under_way_max && self.standing < self.standing_max && self.left != Some(0);
+        may.then(|| self.intended_ns(now_ns))
     }
 
     /// A handshake is over, whatever came of it.
     pub fn settled(&mut self) {
         self.under_way -= 1;
+    }
+
+    /// A connection is gone.
+    pub fn gone(&mut self) {
+        self.standing -= 1;
+    }
+
+    /// Whether all that is to be measured has been opened and is gone.
+    pub fn is_done(&self) -> bool {
+        self.left == Some(0) && self.standing == 0
     }
 
     fn intended_ns(&mut self, now_ns: u64) -> u64 {
@@ -80,6 +97,8 @@ pub struct Opened {
     pub response: Latency,
     /// Connections on which permessage-deflate was agreed.
     pub deflated: u64,
+    /// When the last connection was open.
+    pub last_ns: u64,
     /// Connections that could not be opened, or ended too soon.
     pub failed: u64,
     /// What went wrong.
@@ -136,7 +155,7 @@ impl Trouble {
 impl Default for Opened {
     fn default() -> Opened {
         let [tcp, tls, upgrade, total, response] = std::array::from_fn(|_| Latency::new());
-        Opened { tcp, tls, upgrade, total, response, deflated: 0, failed: 0, trouble: Trouble::default() }
+        Opened { tcp, tls, upgrade, total, response, deflated: 0, last_ns: 0, failed: 0, trouble: Trouble::default() }
     }
 }
 
@@ -149,6 +168,7 @@ impl Opened {
         self.total.merge(&other.total);
         self.response.merge(&other.response);
         self.deflated += other.deflated;
+        self.last_ns = self.last_ns.max(other.last_ns);
         self.failed += other.failed;
         self.trouble.merge(other.trouble);
     }

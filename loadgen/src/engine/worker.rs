@@ -19,10 +19,10 @@ use mio::{Events, Poll, Token, Waker};
 
 use super::{
     Scenario,
-    control::{Control, Progress},
+    control::{Control, Progress, count},
     destination::Destinations,
     io::{Broken, Io},
-    link::{Link, State, Times},
+    link::{Asked, Opening, State},
     opener::{Opened, Opener},
     timer::Timer,
 };
@@ -80,7 +80,7 @@ pub fn run<S: Scenario>(setup: &Setup, thread: usize, scenario: S) -> std_io::Re
     let (plan, control) = (&setup.plan, &setup.control);
     let io = Io::new(plan.clone(), control.clone(), setup.payloads.clone(), thread, poll.registry().try_clone()?);
     let worker = Worker {
-        opener: Opener::new(&plan.opening, thread, plan.threads),
+        opener: Opener::new(plan, thread),
         destinations: setup.destinations.clone(),
         poll,
         timer,
@@ -130,12 +130,12 @@ impl<S: Scenario> Worker<S> {
             }
             self.scenario.turn(&mut self.io);
             self.bury();
-            measured.turn(&self.io.control, self.io.control.progress(self.io.thread), self.io.now_ns())?;
+            measured.turn(&self.io.control, self.io.progress(), self.io.now_ns())?;
         }
         let quiet = self.io.control.is_quiet();
         let tally = self.scenario.finish(quiet, &mut self.io);
         self.close_all(&mut events)?;
-        self.io.opened.failed = self.io.control.progress(self.io.thread).failed.load(Relaxed);
+        self.io.opened.failed = self.io.progress().failed.load(Relaxed);
         let thread = measured.end()?;
         Ok(Outcome { tally, opened: self.io.opened, thread })
     }
@@ -186,9 +186,10 @@ impl<S: Scenario> Worker<S> {
         let target = self.io.control.target();
         for _ in 0..CONNECTS_MAX {
             let now_ns = self.io.now_ns();
-            let Some((number, intended)) = self.opener.next(target, now_ns) else { break };
+            let measured = self.measures(now_ns);
+            let Some((number, intended_ns)) = self.opener.next(target, now_ns, measured) else { break };
             let destination = self.destinations.of(&self.io.plan, number);
-            match self.io.connect(destination, number, Times { intended, began: now_ns, ..Times::default() }) {
+            match self.io.connect(destination, number, Opening { intended_ns, began_ns: now_ns, ..Opening::default() }) {
                 Ok(key) => {
                     let plain = destination.tls.is_none();
                     self.waiting.push_back((key, number, now_ns + self.io.plan.timeout.as_nanos() as u64));
@@ -199,6 +200,7 @@ impl<S: Scenario> Worker<S> {
                 }
                 Err(error) => {
                     self.opener.settled();
+                    self.opener.gone();
                     let trouble = &mut self.io.opened.trouble;
                     trouble.ports_ran_out |= error.kind() == ErrorKind::AddrNotAvailable;
                     trouble.descriptors_ran_out |= error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
@@ -206,6 +208,9 @@ impl<S: Scenario> Worker<S> {
                     self.count_failed(&format!("cannot connect to {address}: {error}"));
                 }
             }
+        }
+        if self.opener.is_done() {
+            self.io.progress().done.store(true, Relaxed);
         }
         let now_ns = self.io.now_ns();
         while let Some(&(key, number, late_ns)) = self.waiting.front() {
@@ -220,9 +225,14 @@ impl<S: Scenario> Worker<S> {
         }
     }
 
+    /// Whether what begins at this time is measured: all but warm-up.
+    fn measures(&self, began_ns: u64) -> bool {
+        self.io.control.timeline().is_none_or(|timeline| began_ns >= timeline.measure_ns)
+    }
+
     fn writable(&mut self, key: usize) {
         let Some(link) = self.io.links.get_mut(key) else { return };
-        if matches!(link.state, State::Connecting) {
+        if link.is_to_ask() {
             let number = link.number;
             if let Err(error) = self.io.ask(key, self.destinations.of(&self.io.plan, number)) {
                 let address = self.io.address_of(self.destinations.of(&self.io.plan, number), number);
@@ -255,7 +265,7 @@ impl<S: Scenario> Worker<S> {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     // TLS may have come so far that the request can go.
-                    if matches!(link.state, State::Connecting) {
+                    if link.is_to_ask() {
                         self.writable(key);
                     }
                     return;
@@ -269,9 +279,8 @@ impl<S: Scenario> Worker<S> {
 
     fn received(&mut self, key: usize, bytes: &mut [u8]) {
         match &self.io.links[key].state {
-            State::Upgrading(_) => self.upgrade(key, bytes),
+            State::Opening(_) => self.upgrade(key, bytes),
             State::Open | State::Closing => self.messages(key, bytes),
-            State::Connecting => self.break_off(key, "the server spoke before it was asked", bytes),
         }
     }
 
@@ -279,14 +288,17 @@ impl<S: Scenario> Worker<S> {
     fn upgrade(&mut self, key: usize, bytes: &mut [u8]) {
         let link = &mut self.io.links[key];
         let destination = self.destinations.of(&self.io.plan, link.number);
-        let State::Upgrading(upgrading) = &mut link.state else { return };
-        let held = upgrading.head.len();
-        upgrading.head.extend_from_slice(bytes);
-        match upgrading.scan.advance(&upgrading.head, &HttpLimits::DEFAULT) {
+        let State::Opening(opening) = &mut link.state else { return };
+        let Some(Asked { scan, head, key: asked_key, .. }) = &mut opening.asked else {
+            return self.break_off(key, "the server spoke before it was asked", bytes);
+        };
+        let held = head.len();
+        head.extend_from_slice(bytes);
+        match scan.advance(head, &HttpLimits::DEFAULT) {
             Ok(HeadProgress::Incomplete) => {}
             Ok(HeadProgress::Complete(length)) => {
-                let offer = destination.offer(&self.io.plan.opening, "", upgrading.key);
-                match judge(&ResponseHead::new(&upgrading.head[..length], &upgrading.scan), &offer) {
+                let offer = destination.offer(&self.io.plan.opening, "", *asked_key);
+                match judge(&ResponseHead::new(&head[..length], scan), &offer) {
                     Ok(accepted) => {
                         self.open_websocket(key, accepted.deflate);
                         self.messages(key, &mut bytes[length - held..]);
@@ -295,7 +307,7 @@ impl<S: Scenario> Worker<S> {
                 }
             }
             Err(error) => {
-                let head = std::mem::take(&mut upgrading.head);
+                let head = std::mem::take(head);
                 self.break_off(key, &error.to_string(), &head);
             }
         }
@@ -304,17 +316,23 @@ impl<S: Scenario> Worker<S> {
     fn open_websocket(&mut self, key: usize, agreement: Option<fantail_codec::deflate::Agreement>) {
         let now_ns = self.io.received_ns;
         let link = &mut self.io.links[key];
-        link.state = State::Open;
-        let times = link.times;
-        let opened = &mut self.io.opened;
-        opened.tcp.record(times.connected.saturating_sub(times.began));
-        if link.stream.is_tls() {
-            opened.tls.record(times.secured.saturating_sub(times.connected));
+        let State::Opening(opening) = std::mem::replace(&mut link.state, State::Open) else { return };
+        let asked_ns = opening.asked.map_or(now_ns, |asked| asked.at_ns);
+        let connected_ns = opening.connected_ns.unwrap_or(asked_ns);
+        let is_tls = link.stream.is_tls();
+        if self.measures(opening.began_ns) {
+            let opened = &mut self.io.opened;
+            opened.tcp.record(connected_ns - opening.began_ns);
+            if is_tls {
+                opened.tls.record(asked_ns - connected_ns);
+            }
+            opened.upgrade.record(now_ns - asked_ns);
+            opened.total.record(now_ns - opening.began_ns);
+            opened.response.record(now_ns - opening.intended_ns);
+            opened.deflated += u64::from(agreement.is_some());
+            opened.last_ns = now_ns;
         }
-        opened.upgrade.record(now_ns - times.secured);
-        opened.total.record(now_ns - times.began);
-        opened.response.record(now_ns - times.intended);
-        opened.deflated += u64::from(agreement.is_some());
+        self.opener.settled();
         let websocket = WebSocket::new(Role::Client, agreement.as_ref());
         if self.websockets.len() <= key {
             self.websockets.resize_with(key + 1, || WebSocket::new(Role::Client, None));
@@ -322,12 +340,10 @@ impl<S: Scenario> Worker<S> {
         }
         self.websockets[key] = websocket;
         self.io.agreements[key] = agreement;
-        self.io.control.progress(self.io.thread).opened.fetch_add(1, Relaxed);
+        count(&self.io.progress().opened, 1);
         if self.io.plan.opening.close {
-            // It counts as under way until it is gone.
             return self.io.close(key, &mut self.websockets[key]);
         }
-        self.opener.settled();
         if let Some(first) = self.io.plan.clone().traffic.first_message.as_ref() {
             self.io.send_template(key, first);
         }
@@ -374,18 +390,13 @@ impl<S: Scenario> Worker<S> {
     /// The connection is over; unless we close it, that is a failure.
     fn ended(&mut self, key: usize, text: &str) {
         match &self.io.links[key].state {
-            State::Closing => {
-                self.drop_link(key);
-                if self.io.plan.opening.close && !self.io.control.is_closing() {
-                    self.opener.settled();
-                }
-            }
+            State::Closing => self.drop_link(key),
             State::Open => {
                 self.drop_link(key);
                 self.count_failed(text);
                 self.scenario.ended(key, &mut self.io);
             }
-            State::Connecting | State::Upgrading(_) => self.fail(key, &format!("the upgrade failed: {text}")),
+            State::Opening(_) => self.fail(key, &format!("the upgrade failed: {text}")),
         }
     }
 
@@ -398,11 +409,12 @@ impl<S: Scenario> Worker<S> {
 
     fn count_failed(&mut self, text: &str) {
         self.io.opened.trouble.count(text);
-        self.io.control.progress(self.io.thread).failed.fetch_add(1, Relaxed);
+        count(&self.io.progress().failed, 1);
     }
 
     fn drop_link(&mut self, key: usize) {
         let mut link = self.io.links.remove(key);
+        self.opener.gone();
         // Closing the descriptor would do; this keeps mio's own account right.
         let _ = self.io.registry.deregister(link.stream.socket());
         if let Some(websocket) = self.websockets.get_mut(key) {
@@ -424,7 +436,7 @@ impl<S: Scenario> Worker<S> {
         for key in keys {
             if self.io.links[key].is_open() {
                 self.io.close(key, &mut self.websockets[key]);
-            } else if is_opening(&self.io.links[key]) {
+            } else if self.io.links[key].is_opening() {
                 self.drop_link(key);
             }
         }
@@ -436,10 +448,6 @@ impl<S: Scenario> Worker<S> {
         }
         Ok(())
     }
-}
-
-fn is_opening(link: &Link) -> bool {
-    matches!(link.state, State::Connecting | State::Upgrading(_))
 }
 
 /// The thread's own times, read when what is measured begins and when it ends.

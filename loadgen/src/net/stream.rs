@@ -1,11 +1,9 @@
 //! A connection's bytes, plain or under TLS, behind the same calls. Imports `tls`.
 
-use std::{
-    io::{self, Read, Write},
-    sync::Arc,
-};
+use std::{io, sync::Arc};
 
 use mio::net::TcpStream;
+use rustix::net::{RecvFlags, SendFlags};
 use rustls::ClientConfig;
 
 use super::tls::TlsStream;
@@ -48,24 +46,25 @@ impl Stream {
         matches!(self, Stream::Tls(stream) if stream.is_handshaking())
     }
 
-    /// As [`Read::read`].
+    /// As [`std::io::Read::read`].
     ///
     /// # Errors
     /// `WouldBlock` where nothing is there; the kernel's, or TLS's.
     pub fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.read(buffer),
+            // Straight to the system call: the standard library's way is a cancellation point of the C library's, which costs more than the rest.
+            Stream::Plain(socket) => Ok(rustix::net::recv(socket, buffer, RecvFlags::empty())?.1),
             Stream::Tls(stream) => stream.read(buffer),
         }
     }
 
-    /// As [`Write::write`]; what TLS took may still have to be [flushed](Stream::flush).
+    /// As [`std::io::Write::write`]; what TLS took may still have to be [flushed](Stream::flush).
     ///
     /// # Errors
     /// `WouldBlock` where nothing was taken; the kernel's, or TLS's.
     pub fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Stream::Plain(socket) => socket.write(bytes),
+            Stream::Plain(socket) => Ok(rustix::net::send(socket, bytes, SendFlags::NOSIGNAL)?),
             Stream::Tls(stream) => stream.write(bytes),
         }
     }

@@ -99,6 +99,11 @@ impl Template {
         self.parts.contains(&Part::Payload)
     }
 
+    /// Whether a message is a payload and nothing else.
+    pub fn is_payload(&self) -> bool {
+        self.parts == [Part::Payload]
+    }
+
     /// Appends the message. `rng` gives what is random in it.
     pub fn render(&self, values: &Values<'_>, payloads: &Payloads, rng: &mut fastrand::Rng, out: &mut Vec<u8>) {
         for part in &self.parts {

@@ -22,6 +22,8 @@ pub enum Command {
         /// Connections that are to be opened.
         connections: usize,
     },
+    /// Print the schema of the reports.
+    Schema,
 }
 
 /// A command line that leads to no run: it asks for help or for the version, or it cannot be followed.
@@ -51,6 +53,7 @@ impl Command {
             flags::Command::Echo(flags) => build::echo(*flags),
             flags::Command::Fanout(flags) => build::fanout(*flags),
             flags::Command::Idle(flags) => build::idle(*flags),
+            flags::Command::Schema => return Ok(Command::Schema),
             flags::Command::Doctor(flags) => return Ok(Command::Doctor { url: flags.url, connections: flags.connections }),
         };
         plan.map(|plan| Command::Run(Box::new(plan))).map_err(|error| Usage::refused(&error, &help))
@@ -89,7 +92,7 @@ mod tests {
         for (line, error) in [
             (
                 "fantail-load",
-                "'fantail-load' requires a subcommand but one was not provided [subcommands: connect, echo, fanout, idle, doctor, help]",
+                "'fantail-load' requires a subcommand but one was not provided [subcommands: connect, echo, fanout, idle, doctor, schema, help]",
             ),
             ("fantail-load ecko ws://a", "unrecognized subcommand 'ecko'; tip: a similar subcommand exists: 'echo'"),
         ] {

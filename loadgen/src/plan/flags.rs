@@ -35,6 +35,8 @@ pub(super) enum Command {
     Idle(Box<IdleFlags>),
     /// What would spoil a measurement on this machine, and the command that mends it
     Doctor(DoctorFlags),
+    /// The JSON Schema of what --json writes
+    Schema,
 }
 
 #[derive(Args, Debug)]

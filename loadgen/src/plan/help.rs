@@ -4,7 +4,7 @@ use crate::metrics::{CATALOGUE, Scenario, Unit};
 
 const EXIT_CODES: &str =
     "Exit codes: 0 pass; 1 could not run; 2 usage; 3 invalid: the generator or the machine was the limit, not the server;
-  99 a threshold failed, or messages were lost, duplicated or corrupted; 130 interrupted.";
+  99 a threshold or a connection failed, or messages were lost, duplicated or corrupted; 130 interrupted.";
 
 const VALUES: &str =
     "Values: k and m are 10^3 and 10^6 for counts and rates, KiB, MiB and GiB are 1024 for sizes; times are 10s, 500ms, 50us, 1m, 1h.

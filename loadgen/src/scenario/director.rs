@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How often the director looks.
-const TICK: Duration = Duration::from_millis(5);
+const TICK: Duration = Duration::from_millis(20);
 /// When no answer came for so long after the load's end, none is to be expected any more.
 const QUIET: Duration = Duration::from_secs(2);
 const SECOND_NS: u64 = 1_000_000_000;
@@ -41,10 +41,6 @@ pub struct Director<'a> {
 
 /// What the director saw of a run.
 pub struct Conduct {
-    /// When the first connection was begun.
-    pub began_ns: u64,
-    /// When what was opened last was open.
-    pub opened_ns: u64,
     /// What is measured was intended from here ...
     pub measure_ns: u64,
     /// ... to here.
@@ -69,8 +65,6 @@ impl Director<'_> {
         let began_ns = self.now_ns();
         let before = self.reading();
         let mut conduct = Conduct {
-            began_ns,
-            opened_ns: began_ns,
             measure_ns: began_ns,
             end_ns: began_ns,
             after: before.clone(),
@@ -120,38 +114,36 @@ impl Director<'_> {
         if self.opening()[0] == 0 && !self.is_interrupted() {
             conduct.broken_off = Some("no connection could be opened".into());
         }
-        conduct.opened_ns = self.now_ns();
     }
 
     /// `connect`: the opening is what is measured.
     fn connect(&mut self, conduct: &mut Conduct) {
-        if !self.plan.opening.close {
-            self.open(self.plan.connections, conduct);
+        if self.plan.opening.close {
+            self.churn(conduct);
         } else {
-            let target = self.plan.count.map_or(usize::MAX, |count| count as usize);
-            let duration_ns = self.plan.duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64);
-            self.control.open(target);
-            let mut second_ns = conduct.began_ns + SECOND_NS;
-            let mut seen = 0;
-            loop {
-                let [opened, failed, _] = self.opening();
-                let age_ns = self.now_ns() - conduct.began_ns;
-                if opened + failed >= target as u64 || age_ns >= duration_ns || self.is_interrupted() {
-                    break;
-                }
-                if opened == 0 && failed >= self.plan.opening.inflight as u64 {
-                    conduct.broken_off = Some("no connection could be opened".into());
-                    break;
-                }
-                while self.now_ns() >= second_ns {
-                    conduct.series.push(opened - seen);
-                    (seen, second_ns) = (opened, second_ns + SECOND_NS);
-                }
-                self.tick("connecting", target);
-            }
-            conduct.opened_ns = self.now_ns();
+            self.open(self.plan.connections, conduct);
         }
-        conduct.end_ns = conduct.opened_ns;
+        conduct.end_ns = self.now_ns();
+    }
+
+    /// `connect --close`: as many connections as there is time for.
+    fn churn(&mut self, conduct: &mut Conduct) {
+        let end_ns = self.begin(self.plan.duration, u64::MAX);
+        self.control.open(usize::MAX);
+        self.warm_up(conduct);
+        let (mut second_ns, mut seen) = (self.now_ns() + SECOND_NS, self.opening()[0]);
+        while self.now_ns() < end_ns && !self.is_interrupted() && !self.control.all_done() {
+            self.tick("connecting", 0);
+            let [opened, failed, _] = self.opening();
+            if opened == 0 && failed >= self.plan.opening.inflight as u64 {
+                conduct.broken_off = Some("no connection could be opened".into());
+                break;
+            }
+            while self.now_ns() >= second_ns {
+                conduct.series.push(opened - seen);
+                (seen, second_ns) = (opened, second_ns + SECOND_NS);
+            }
+        }
     }
 
     /// `idle`: plateaus, each held and then read.
@@ -174,20 +166,13 @@ impl Director<'_> {
 
     /// `echo` and `fanout`: the load, and what is left on its way.
     fn load(&mut self, conduct: &mut Conduct) {
-        let start_ns = self.now_ns();
-        let measure_ns = start_ns + self.plan.warmup.as_nanos() as u64;
-        let by_duration_ns = self.plan.duration.map_or(u64::MAX, |duration| measure_ns + duration.as_nanos() as u64);
         // In an open loop the count says when the last message is intended.
-        let by_count_ns = match (self.plan.count, self.plan.traffic.rate) {
-            (Some(count), Some(rate)) => measure_ns + (count as f64 * 1e9 / rate) as u64,
+        let by_count = match (self.plan.count, self.plan.traffic.rate) {
+            (Some(count), Some(rate)) => (count as f64 * 1e9 / rate) as u64,
             _ => u64::MAX,
         };
-        let end_ns = by_duration_ns.min(by_count_ns);
-        self.control.begin(Timeline { start_ns, measure_ns, end_ns });
-        while self.now_ns() < measure_ns && !self.is_interrupted() {
-            self.tick("warming up", 0);
-        }
-        (conduct.measure_ns, conduct.before) = (measure_ns, self.reading());
+        let end_ns = self.begin(self.plan.duration, by_count);
+        self.warm_up(conduct);
         self.watch(end_ns, conduct);
         conduct.end_ns = self.now_ns().min(end_ns);
         self.control.stop();
@@ -195,6 +180,25 @@ impl Director<'_> {
         if self.control.sum(|progress| &progress.received) == 0 && !self.is_interrupted() {
             conduct.broken_off = Some(format!("none of {} messages was answered", self.control.sum(|progress| &progress.sent)));
         }
+    }
+
+    /// Lets the load begin, for a time that begins after the warm-up, and gives its end.
+    fn begin(&mut self, duration: Option<Duration>, at_most_ns: u64) -> u64 {
+        let start_ns = self.now_ns();
+        let measure_ns = start_ns + self.plan.warmup.as_nanos() as u64;
+        let duration_ns = duration.map_or(u64::MAX, |duration| duration.as_nanos() as u64).min(at_most_ns);
+        let end_ns = measure_ns.saturating_add(duration_ns);
+        self.control.begin(Timeline { start_ns, measure_ns, end_ns });
+        end_ns
+    }
+
+    /// Waits until what is measured begins.
+    fn warm_up(&mut self, conduct: &mut Conduct) {
+        let measure_ns = self.control.timeline().map_or(0, |timeline| timeline.measure_ns);
+        while self.now_ns() < measure_ns && !self.is_interrupted() {
+            self.tick("warming up", 0);
+        }
+        (conduct.measure_ns, conduct.before) = (measure_ns, self.reading());
     }
 
     /// Waits for the load's end.

@@ -1,7 +1,7 @@
 //! Echo: every message comes back on its connection. In a closed loop a connection sends when its last message is answered; in an open loop by
 //! the [`Pace`], whatever the server does. Imports `pace` and `window`.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::{num::NonZeroU64, sync::atomic::Ordering::Relaxed};
 
 use super::{
     Counts,
@@ -9,8 +9,8 @@ use super::{
     window::{Answer, Outstanding, Window},
 };
 use crate::{
-    engine::{Io, Scenario, Sent, Timeline, hash},
-    payload::{Found, Marker, Payloads},
+    engine::{Io, Scenario, Sent, Timeline, count},
+    payload::{Found, Marker, Payloads, fingerprint},
     plan::Plan,
     stats::Latency,
 };
@@ -54,8 +54,8 @@ struct Peer {
     freed_ns: u64,
     /// The message of which the kernel has not taken all: when it was begun.
     begun_ns: Option<u64>,
-    /// Bytes of the last message with a marker in it; 0 before the first.
-    marked_bytes: usize,
+    /// Bytes of the last answer that was known again; 0 before the first.
+    answer_bytes: usize,
 }
 
 impl EchoTally {
@@ -92,24 +92,25 @@ impl Echo {
     /// Sends the connection's next message, which is free to go since `free_ns`.
     fn send(&mut self, key: usize, intended_ns: u64, free_ns: u64, io: &mut Io) {
         let Some(Some(peer)) = self.peers.get_mut(key) else { return };
-        let begun_ns = io.now_ns();
         let marker = Marker { sender: peer.number as u32, seq: peer.window.next(), intended_ns };
         let handed_ns = match io.send_message(key, &marker) {
             Sent::Gone => return,
             Sent::Whole(handed_ns) => Some(handed_ns),
-            Sent::Partly => None,
+            Sent::Partly(begun_ns) => {
+                (peer.begun_ns, peer.freed_ns) = (Some(begun_ns), free_ns);
+                None
+            }
         };
-        peer.window.push(Outstanding { intended_ns, handed_ns, hash: io.sent_hash() });
+        peer.window.push(Outstanding { intended_ns, handed_ns: handed_ns.and_then(NonZeroU64::new), fingerprint: io.fingerprint() });
         self.outstanding += 1;
-        io.control.progress(io.thread).expected.fetch_add(1, Relaxed);
-        match handed_ns {
-            Some(handed_ns) => self.went(intended_ns, free_ns, begun_ns, handed_ns, io),
-            None => (peer.begun_ns, peer.freed_ns) = (Some(begun_ns), free_ns),
+        count(&io.progress().expected, 1);
+        if let Some(handed_ns) = handed_ns {
+            self.went(intended_ns, free_ns, handed_ns, handed_ns, io);
         }
     }
 
     fn went(&mut self, intended_ns: u64, free_ns: u64, begun_ns: u64, handed_ns: u64, io: &Io) {
-        io.control.progress(io.thread).sent.fetch_add(1, Relaxed);
+        count(&io.progress().sent, 1);
         if self.measured(intended_ns) {
             self.tally.counts.sent += 1;
             self.tally.lag.record(intended_ns, free_ns, begun_ns, handed_ns);
@@ -149,7 +150,7 @@ impl Echo {
         if self.measured(message.intended_ns) {
             self.tally.counts.reordered += u64::from(late);
             self.tally.counts.answer(now_ns, self.timeline.map_or(u64::MAX, |timeline| timeline.end_ns));
-            let service_ns = now_ns.checked_sub(message.handed_ns.unwrap_or(now_ns));
+            let service_ns = now_ns.checked_sub(message.handed_ns.map_or(now_ns, NonZeroU64::get));
             match (now_ns.checked_sub(message.intended_ns), service_ns) {
                 (Some(response_ns), Some(service_ns)) => {
                     self.tally.response.record(response_ns);
@@ -163,7 +164,7 @@ impl Echo {
     /// One message less is on its way.
     fn settled(&mut self, io: &Io) {
         self.outstanding -= 1;
-        io.control.progress(io.thread).received.fetch_add(1, Relaxed);
+        count(&io.progress().received, 1);
     }
 
     /// A message that will not be answered, or is not by the end.
@@ -173,7 +174,7 @@ impl Echo {
             self.tally.counts.loss += u64::from(lost);
             self.tally.response.censor(now_ns.saturating_sub(message.intended_ns));
             if let Some(handed_ns) = message.handed_ns {
-                self.tally.service.censor(now_ns.saturating_sub(handed_ns));
+                self.tally.service.censor(now_ns.saturating_sub(handed_ns.get()));
             }
         }
     }
@@ -204,7 +205,7 @@ impl Scenario for Echo {
             self.peers.resize_with(key + 1, || None);
         }
         let number = io.number(key);
-        self.peers[key] = Some(Peer { number, window: Window::default(), due: 0, freed_ns: 0, begun_ns: None, marked_bytes: 0 });
+        self.peers[key] = Some(Peer { number, window: Window::default(), due: 0, freed_ns: 0, begun_ns: None, answer_bytes: 0 });
         io.ready();
     }
 
@@ -252,7 +253,7 @@ impl Scenario for Echo {
         }
         let sent_all = self.left == Some(0) && self.outstanding == 0;
         if sent_all || self.peers.iter().all(Option::is_none) {
-            io.control.progress(io.thread).done.store(true, Relaxed);
+            io.progress().done.store(true, Relaxed);
         }
     }
 
@@ -269,18 +270,22 @@ impl Scenario for Echo {
 
     fn message(&mut self, key: usize, payload: &[u8], io: &mut Io) {
         let Some(Some(peer)) = self.peers.get_mut(key) else { return };
-        let answer = if self.marked {
+        let fingerprint = fingerprint(payload);
+        let answer = if let Some(answer) = peer.window.answer_first(fingerprint) {
+            peer.answer_bytes = payload.len();
+            answer
+        } else if self.marked {
             match self.payloads.find(payload) {
                 Found::Marker(marker) if marker.sender == peer.number as u32 => {
-                    peer.marked_bytes = payload.len();
+                    peer.answer_bytes = payload.len();
                     peer.window.answer(marker.seq)
                 }
                 // A greeting, or something else that the server says by itself; what is as long as an answer must be one.
-                Found::None if payload.len() < peer.marked_bytes || peer.marked_bytes == 0 => return,
+                Found::None if payload.len() < peer.answer_bytes || peer.answer_bytes == 0 => return,
                 Found::Marker(_) | Found::Corrupted | Found::None => peer.window.answer_unknown(),
             }
         } else {
-            match peer.window.answer_hash(hash(payload)) {
+            match peer.window.answer_same(fingerprint) {
                 Answer::Unknown => peer.window.answer_unknown(),
                 answer => answer,
             }

@@ -12,7 +12,7 @@ use super::{
     publisher::{Publisher, PublisherTally},
 };
 use crate::{
-    engine::{Io, Scenario, Sent, Timeline},
+    engine::{Io, Scenario, Sent, Timeline, count},
     payload::{Found, Marker, Payloads},
     stats::{Arrival, Compact, Latency, Sequence},
 };
@@ -116,13 +116,13 @@ impl Fanout {
             let now_ns = io.now_ns();
             let Some((marker, subscribers)) = publishing.publisher.next(self.pace.as_ref(), now_ns, &self.publications) else { return };
             // Before it goes: whoever counts the deliveries must know of them.
-            io.control.progress(io.thread).expected.fetch_add(u64::from(subscribers), Relaxed);
+            count(&io.progress().expected, u64::from(subscribers));
             match io.send_message(key, &marker) {
                 Sent::Whole(handed_ns) => publishing.publisher.handed(handed_ns, &self.publications),
-                Sent::Partly => publishing.partly = Some(marker.seq),
+                Sent::Partly(_) => publishing.partly = Some(marker.seq),
                 Sent::Gone => return,
             }
-            io.control.progress(io.thread).sent.fetch_add(1, Relaxed);
+            count(&io.progress().sent, 1);
         }
     }
 
@@ -141,7 +141,7 @@ impl Fanout {
         if marker.intended_ns < timeline.measure_ns {
             // A closed loop goes on by it.
             self.publications.delivered(publisher, marker.seq, io.received_ns());
-            io.control.progress(io.thread).received.fetch_add(1, Relaxed);
+            count(&io.progress().received, 1);
             return;
         }
         let Some(first) = self.publications.first_measured(publisher) else { return };
@@ -155,7 +155,7 @@ impl Fanout {
                 return;
             }
         }
-        io.control.progress(io.thread).received.fetch_add(1, Relaxed);
+        count(&io.progress().received, 1);
         let now_ns = io.received_ns();
         counts.answer(now_ns, timeline.end_ns);
         let handed_ns = self.publications.delivered(publisher, marker.seq, now_ns);
@@ -184,7 +184,7 @@ impl Fanout {
         if let Some(Role::Subscriber(subscriber)) = self.roles.get_mut(key) {
             subscriber.corrupted += 1;
             self.tally.counts.corrupted += 1;
-            io.control.progress(io.thread).received.fetch_add(1, Relaxed);
+            count(&io.progress().received, 1);
         }
     }
 
@@ -296,7 +296,7 @@ impl Scenario for Fanout {
             Role::Publisher(publishing) => publishing.publisher.is_done(&self.publications),
             _ => true,
         });
-        io.control.progress(io.thread).done.store(done, Relaxed);
+        io.progress().done.store(done, Relaxed);
     }
 
     fn handed(&mut self, key: usize, at_ns: u64, io: &mut Io) {

@@ -171,8 +171,8 @@ impl Performance<()> {
         let mut values = Values::new();
         let upgrades = self.opened.total.count();
         if plan.scenario == metrics::Scenario::Connect {
-            let seconds = (self.conduct.opened_ns - self.conduct.began_ns) as f64 / 1e9;
-            values.insert("rate", Value::Number(upgrades as f64 / seconds));
+            let ns = self.opened.last_ns.saturating_sub(self.conduct.measure_ns).max(1);
+            values.insert("rate", Value::Number(upgrades as f64 * 1e9 / ns as f64));
             values.insert("connect.response", Value::Latency(self.opened.response.clone()));
             return self.played(values, Counts::default(), Some(upgrades));
         }

@@ -1,7 +1,7 @@
 //! What one connection sent and has not had back. Answers come in order from a server that is well; what is overtaken is waited for a
 //! while, then given up. Imports nothing.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, num::NonZeroU64};
 
 /// A message on its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,9 +9,9 @@ pub struct Outstanding {
     /// When it was to be sent.
     pub intended_ns: u64,
     /// When the kernel had it; `None` while it has not taken all.
-    pub handed_ns: Option<u64>,
-    /// What it is known by, where it has no marker.
-    pub hash: u64,
+    pub handed_ns: Option<NonZeroU64>,
+    /// The whole message's.
+    pub fingerprint: u64,
 }
 
 /// What an answer was.
@@ -37,7 +37,7 @@ impl Answer {
 }
 
 /// The messages of one connection, by sequence number from 0.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Window {
     /// The sequence number of the first entry.
     base: u64,
@@ -51,6 +51,13 @@ pub struct Window {
 
 /// Messages that may overtake one before it is given up.
 const OVERTAKEN_MAX: usize = 64;
+
+impl Default for Window {
+    /// In a closed loop one message is on its way: there is no need to go round a larger ring.
+    fn default() -> Window {
+        Window { base: 0, entries: VecDeque::with_capacity(1), answered: 0, top: 0 }
+    }
+}
 
 impl Window {
     /// The sequence number of the next message.
@@ -66,7 +73,7 @@ impl Window {
     /// The message sent last, of which the kernel has now taken all.
     pub fn handed(&mut self, at_ns: u64) -> Option<Outstanding> {
         let (message, _) = self.entries.back_mut()?;
-        message.handed_ns = Some(at_ns);
+        message.handed_ns = NonZeroU64::new(at_ns);
         Some(*message)
     }
 
@@ -92,9 +99,17 @@ impl Window {
         }
     }
 
-    /// An answer came that has no marker: it is to the first unanswered message with this hash.
-    pub fn answer_hash(&mut self, hash: u64) -> Answer {
-        let index = self.entries.iter().take(2 * OVERTAKEN_MAX).position(|(message, answered)| !answered && message.hash == hash);
+    /// An answer came that is what was sent first of all that is unanswered, as nearly all are; `None` if it is not.
+    #[inline]
+    pub fn answer_first(&mut self, fingerprint: u64) -> Option<Answer> {
+        // The first entry is never one that is answered.
+        (self.entries.front()?.0.fingerprint == fingerprint).then(|| self.answer(self.base))
+    }
+
+    /// An answer came that has no marker: it is to the first unanswered message with this fingerprint.
+    pub fn answer_same(&mut self, fingerprint: u64) -> Answer {
+        let mut recent = self.entries.iter().take(2 * OVERTAKEN_MAX);
+        let index = recent.position(|(message, answered)| !answered && message.fingerprint == fingerprint);
         index.map_or(Answer::Unknown, |index| self.answer(self.base + index as u64))
     }
 
@@ -137,8 +152,8 @@ impl Window {
 mod tests {
     use super::*;
 
-    fn message(hash: u64) -> Outstanding {
-        Outstanding { intended_ns: hash * 10, handed_ns: Some(hash * 10 + 1), hash }
+    fn message(fingerprint: u64) -> Outstanding {
+        Outstanding { intended_ns: fingerprint * 10, handed_ns: NonZeroU64::new(fingerprint * 10 + 1), fingerprint }
     }
 
     fn window(messages: u64) -> Window {
@@ -150,7 +165,8 @@ mod tests {
     #[test]
     fn in_order_late_again_and_unknown() {
         let mut window = window(4);
-        assert_eq!(window.answer(0), Answer::To(message(0)));
+        assert_eq!(window.answer_first(0), Some(Answer::To(message(0))));
+        assert_eq!(window.answer_first(2), None);
         assert_eq!(window.answer(2), Answer::To(message(2)));
         assert_eq!(window.answer(2), Answer::Again);
         assert_eq!(window.answer(1), Answer::Late(message(1)));
@@ -162,13 +178,13 @@ mod tests {
     }
 
     #[test]
-    fn without_markers_the_first_of_that_hash_is_meant() {
+    fn without_markers_the_first_of_that_fingerprint_is_meant() {
         let mut window = window(3);
         window.push(message(1));
-        assert_eq!(window.answer_hash(1), Answer::To(message(1)));
-        assert_eq!(window.answer_hash(1), Answer::To(message(1)));
-        assert_eq!(window.answer_hash(1), Answer::Unknown);
-        assert_eq!(window.answer_hash(0), Answer::Late(message(0)));
+        assert_eq!(window.answer_same(1), Answer::To(message(1)));
+        assert_eq!(window.answer_same(1), Answer::To(message(1)));
+        assert_eq!(window.answer_same(1), Answer::Unknown);
+        assert_eq!(window.answer_same(0), Answer::Late(message(0)));
         assert_eq!(window.answer_unknown(), Answer::Corrupted(message(2)));
         assert_eq!(window.answer_unknown(), Answer::Unknown);
         assert!(window.is_empty());
