@@ -166,15 +166,14 @@ impl Io {
         template.render(&values, &self.payloads, random, out);
     }
 
-    /// Sends these bytes as one message of the plan's kind.
-    pub fn send_bytes(&mut self, key: usize, payload: &[u8]) -> Sent {
-        self.send_frame(key, self.plan.traffic.kind.into(), payload)
-    }
-
-    pub(super) fn send_frame(&mut self, key: usize, opcode: OpCode, payload: &[u8]) -> Sent {
-        let mut frame = self.begin();
-        frame.extend_from_slice(payload);
-        self.finish(key, opcode, frame)
+    /// Answers something that the server says by itself, unless it does not read: then a later one is answered (of pings, RFC 6455 §5.5.3), as
+    /// what waits for such a server must not fill our memory.
+    pub(super) fn reply(&mut self, key: usize, opcode: OpCode, payload: &[u8]) {
+        if self.is_free(key) {
+            let mut frame = self.begin();
+            frame.extend_from_slice(payload);
+            self.finish(key, opcode, frame);
+        }
     }
 
     /// The payload is written behind room for the longest header, so that it is written once.

@@ -164,7 +164,8 @@ impl<S: Scenario> Worker<S> {
 
     fn dispatch(&mut self, events: &Events) {
         for key in std::mem::take(&mut self.again) {
-            self.receive(key);
+            // The event that said whether the server has ended the connection is gone.
+            self.receive(key, true);
         }
         for event in events {
             let Token(key) = event.token();
@@ -174,8 +175,9 @@ impl<S: Scenario> Worker<S> {
             if event.is_writable() {
                 self.writable(key);
             }
-            if event.is_readable() || event.is_read_closed() || event.is_error() {
-                self.receive(key);
+            let ended = event.is_read_closed() || event.is_error();
+            if event.is_readable() || ended {
+                self.receive(key, ended);
             }
         }
         self.scratch.trim();
@@ -248,7 +250,8 @@ impl<S: Scenario> Worker<S> {
         }
     }
 
-    fn receive(&mut self, key: usize) {
+    /// Receives until there is no more; a short read shows that without a further call, unless the server may have ended the connection.
+    fn receive(&mut self, key: usize, ended: bool) {
         for _ in 0..RECEIVES_MAX {
             let Some(link) = self.io.links.get_mut(key) else { return };
             match link.stream.read(&mut self.buffer) {
@@ -259,7 +262,7 @@ impl<S: Scenario> Worker<S> {
                     let mut buffer = std::mem::take(&mut self.buffer);
                     self.received(key, &mut buffer[..length]);
                     self.buffer = buffer;
-                    if short {
+                    if short && !ended {
                         return;
                     }
                 }
@@ -359,14 +362,14 @@ impl<S: Scenario> Worker<S> {
                     _ if !self.io.links[key].is_open() => {}
                     Some((ping, pong)) if payload == ping.as_slice() => {
                         let pong = pong.clone();
-                        self.io.send_bytes(key, &pong);
+                        self.io.reply(key, self.io.plan.traffic.kind.into(), &pong);
                     }
                     _ => self.scenario.message(key, payload, &mut self.io),
                 },
-                Ok(Some(Event::Ping(payload))) => {
-                    self.io.send_frame(key, OpCode::Pong, payload);
-                }
+                Ok(Some(Event::Ping(payload))) => self.io.reply(key, OpCode::Pong, payload),
                 Ok(Some(Event::Pong(_))) => {}
+                // The server ends the connection of a closing handshake that we began, RFC 6455 §7.1.1: its ports wait out TIME_WAIT, not ours.
+                Ok(Some(Event::Close(_))) if !self.io.links[key].is_open() => {}
                 Ok(Some(Event::Close(close))) => {
                     let text = match close {
                         Some((code, reason)) => format!("the server closed with {} {reason:?}", code.get()),
