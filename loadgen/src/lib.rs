@@ -2,7 +2,7 @@
 //! the time that a message was intended, with a verdict on whether the figures speak of the server at all.
 //!
 //! From the bottom up, each importing only from those before it: [`clock`], [`units`], [`metrics`], [`payload`]; [`stats`] and [`url`]; `values`;
-//! [`threshold`]; [`plan`]; [`system`]; [`net`]; [`verdict`]; [`report`]; [`engine`]; [`scenario`]; and on top [`session`], beside it [`doctor`].
+//! [`threshold`] and [`verdict`]; [`plan`]; [`system`]; [`net`]; [`report`]; [`engine`]; [`scenario`]; and on top [`session`], beside it [`doctor`].
 
 pub mod clock;
 pub mod metrics;
@@ -15,14 +15,13 @@ pub mod url;
 pub mod values;
 
 pub mod threshold;
+pub mod verdict;
 
 pub mod plan;
 
 pub mod system;
 
 pub mod net;
-
-pub mod verdict;
 
 pub mod report;
 

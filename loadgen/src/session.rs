@@ -108,7 +108,7 @@ impl Supplies {
         let too_few = |text| Refusal { text, exit_code: 3 };
         if needed > limit.soft {
             let text = format!(
-                "nofile-low: {connections} connections need {needed} open files and the limit is {}: ulimit -n {needed}",
+                "nofile-low: {connections} connections need {needed} open files and the limit is {}: as root, ulimit -Hn {needed}",
                 limit.soft
             );
             return Err(too_few(text));

@@ -33,7 +33,7 @@ pub(super) enum Command {
     /// Silent connections, held in steps: bytes per connection
     #[command(after_help = help::short(Scenario::Idle), after_long_help = help::long(Scenario::Idle))]
     Idle(Box<IdleFlags>),
-    /// What would spoil a measurement on this machine, and the command that mends it
+    /// What would spoil a measurement on this machine, and the command that mends it; exit code 3 if something is bad
     Doctor(DoctorFlags),
     /// The JSON Schema of what --json writes
     Schema,
@@ -178,7 +178,7 @@ pub(super) struct CommonFlags {
     /// Where connections go, in turn: ws:// or wss://, path and query may hold ${conn} and ${channel}
     #[arg(required = true, value_name = "URL", value_parser = parse::websocket_url)]
     pub urls: Vec<Url>,
-    /// Path and messages of a known server, where no flag gives them
+    /// A known server: its messages where no flag gives them, its path where the URL has none
     #[arg(long, value_name = "SERVER")]
     pub preset: Option<Preset>,
     #[command(flatten)]
@@ -246,16 +246,16 @@ pub(super) struct RunFlags {
     /// The server's process; its children count [default: the local one that listens at the URL]
     #[arg(long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pub pid: Option<u32>,
-    /// Of everything random [default: a random one]
+    /// The seed of everything random [default: a random one]
     #[arg(long, value_name = "N", value_parser = units::parse_count)]
     pub seed: Option<u64>,
-    /// Carried into the report
+    /// A label that the report carries, for the reader
     #[arg(long, value_name = "KEY=VALUE", value_parser = parse::label)]
     pub label: Vec<(String, String)>,
     /// Runs, 1 to 100
     #[arg(long, value_name = "N", default_value = "1", value_parser = parse::repeat)]
     pub repeat: usize,
-    /// What must hold, as in 'response.p99<5ms'; repeatable
+    /// What must hold, METRIC then <, <=, >, >= or ==, then a bound, as in 'rate>=20k'; repeatable
     #[arg(long, value_name = "CONDITION")]
     pub threshold: Vec<String>,
     /// Write the report as JSON; -: to stdout, instead of the table

@@ -1,10 +1,14 @@
-//! What `--help` says beyond the flags: the metrics that thresholds may name, and exit codes. Imports `metrics`.
+//! What `--help` says beyond the flags: the metrics that thresholds may name, and exit codes. Imports `metrics` and
+//! the verdicts' names.
 
-use crate::metrics::{CATALOGUE, Scenario, Unit};
+use crate::{
+    metrics::{CATALOGUE, Scenario, Unit},
+    verdict::Kind,
+};
 
 const EXIT_CODES: &str =
-    "Exit codes: 0 pass; 1 could not run; 2 usage; 3 invalid: the generator or the machine was the limit, not the server;
-  99 a threshold or a connection failed, or messages were lost, duplicated or corrupted; 130 interrupted.";
+    "Exit codes: 0 pass; 1 could not run; 2 usage; 3 invalid: the generator or the machine was the limit, not the server, or too few
+  samples for a threshold; 99 a threshold or a connection failed, or messages were lost, duplicated or corrupted; 130 interrupted.";
 
 const VALUES: &str =
     "Values: k and m are 10^3 and 10^6 for counts and rates, KiB, MiB and GiB are 1024 for sizes; times are 10s, 500ms, 50us, 1m, 1h.
@@ -30,5 +34,11 @@ pub(super) fn long(scenario: Scenario) -> String {
         };
         help += &format!("  {:25}{} ({kind})\n", metric.name, metric.meaning);
     }
+    let verdicts = Kind::ALL.map(Kind::name);
+    help += &format!(
+        "\nWhat may be found wrong with a measurement, each with a sentence that says what to do:\n  {}\n  {}",
+        verdicts[..8].join(", "),
+        verdicts[8..].join(", ")
+    );
     help
 }

@@ -134,6 +134,9 @@ fn wait_part(thread: ThreadUse) -> f64 {
 /// Whether a wait for a CPU is natural: the server has our CPUs too, and nothing else used much.
 fn is_servers_doing(seen: &Observed) -> bool {
     let Some(server) = seen.server.as_ref().filter(|server| !server.cpus.is_disjoint(&seen.generator_cpus)) else { return false };
+    if shares_full_cpus(seen) {
+        return true;
+    }
     let (Some(processes), Some(online)) = (seen.cpus.processes, seen.cpus.online) else { return true };
     let ours: Duration = seen.threads.iter().map(|thread| thread.ran).sum();
     // Too few rather than too many: interrupts for our own traffic may be in our threads' times and not in the processes'.
