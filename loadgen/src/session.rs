@@ -20,7 +20,7 @@ use crate::{
     plan::{Json, Plan},
     report::{Outcome, Report, Run, ServerFacts, json, progress::Progress, table},
     scenario::{Played, Stage, play},
-    stats::{Latency, Quantile},
+    stats::{Latency, Line, Quantile},
     system::{
         limits::{OpenFiles, Ports},
         listener,
@@ -29,7 +29,7 @@ use crate::{
     },
     threshold::Judgement,
     values::{Value, Values},
-    verdict::{self, BadPeer, CpuUse, Deflate, Observed, OpenLoop, ServerUse, Supply},
+    verdict::{self, BadPeer, CpuUse, Deflate, Observed, OpenLoop, ServerUse, Slope, Supply},
 };
 
 /// Why there is nothing to report, with the exit code.
@@ -44,10 +44,11 @@ pub struct Refusal {
 /// What a closed loop cannot tell.
 const CLOSED_LOOP: &str = "closed loop: a stall of the server holds back the messages that would have seen it; -R RATE counts them";
 
-/// Plays all runs of a plan and writes the report where the plan says. Gives the exit code.
+/// Plays all runs of a plan and writes the report where the plan says. Gives the exit code. A run that cannot be is the last: if there were others
+/// before it, those are reported.
 ///
 /// # Errors
-/// What keeps it from running, before anything is reported.
+/// What keeps it from running, before anything but the plan is reported; or the report cannot be written.
 pub fn run(plan: Plan, argv: Vec<String>, interrupted: &AtomicBool) -> Result<u8, Refusal> {
     let cannot = |text: String| Refusal { text, exit_code: 1 };
     let plan = Arc::new(plan);
@@ -68,10 +69,15 @@ pub fn run(plan: Plan, argv: Vec<String>, interrupted: &AtomicBool) -> Result<u8
         thresholds: Vec::new(),
         notes: Vec::new(),
         interrupted: false,
+        broken_off: false,
     };
     if matches!(plan.scenario, Scenario::Echo | Scenario::Fanout) && plan.traffic.rate.is_none() {
         report.notes.push(CLOSED_LOOP.into());
     }
+    report.notes.extend(resolved(&plan, &destinations, report.server.as_ref()));
+    let unwritten = |error: io::Error| cannot(format!("cannot write the report: {error}"));
+    let out = Out::open(plan.json.as_ref()).map_err(cannot)?;
+    out.begin(&report).map_err(unwritten)?;
     let mut progress = Progress::new(io::stderr().is_terminal());
     while report.runs.len() < plan.repeat && !interrupted.load(Relaxed) {
         let mut stage = Stage {
@@ -84,14 +90,24 @@ pub fn run(plan: Plan, argv: Vec<String>, interrupted: &AtomicBool) -> Result<u8
         };
         let played = play(&mut stage);
         progress.finish();
-        let played = played.map_err(cannot)?;
+        let played = match played {
+            Ok(played) => played,
+            Err(text) if report.runs.is_empty() => return Err(cannot(text)),
+            Err(text) => {
+                let note = format!("run {} could not be, and there are no more: {text}", report.runs.len() + 1);
+                eprintln!("fantail-load: {note}");
+                report.notes.push(note);
+                report.broken_off = true;
+                break;
+            }
+        };
         let observed = observe(&plan, &machine, &supplies, server.as_mut(), &played);
         report.runs.push(Run { findings: verdict::judge(&observed), ..played.run });
     }
     report.interrupted = interrupted.load(Relaxed);
     let judged = |threshold: &crate::threshold::Threshold| (threshold.to_string(), judge(threshold, &report.runs));
     report.thresholds = plan.thresholds.iter().map(judged).collect();
-    write(&report, plan.json.as_ref()).map_err(|error| cannot(format!("cannot write the report: {error}")))?;
+    out.end(&report).map_err(unwritten)?;
     Ok(Outcome::of(&report).code())
 }
 
@@ -138,6 +154,18 @@ fn server(plan: &Plan, destinations: &Destinations) -> Result<Option<ProcessTree
     }
 }
 
+/// What was chosen here because no flag did, a note each.
+fn resolved(plan: &Plan, destinations: &Destinations, server: Option<&ServerFacts>) -> Vec<String> {
+    let found = server.filter(|_| plan.pid.is_none()).map(|server| format!("server: process {}, {}", server.pid, server.command.join(" ")));
+    let is_automatic = plan.opening.local_addresses.is_empty();
+    let spread = destinations.urls.iter().zip(&plan.urls).filter(|(destination, _)| is_automatic && !destination.local.is_empty());
+    let spread = spread.map(|(destination, url)| {
+        let (first, last) = (destination.local[0], destination.local[destination.local.len() - 1]);
+        format!("local addresses: {first} to {last}, as the ports of one do not suffice for {url}")
+    });
+    found.into_iter().chain(spread).collect()
+}
+
 fn facts(server: &ProcessTree) -> ServerFacts {
     ServerFacts { pid: server.pid(), command: server.command_line().unwrap_or_default(), sha256: server.executable_sha256().ok() }
 }
@@ -173,12 +201,12 @@ fn machine_facts(machine: &Machine) -> serde_json::Map<String, serde_json::Value
 /// What the verdict goes by.
 fn observe(plan: &Plan, machine: &Machine, supplies: &Supplies, server: Option<&mut ProcessTree>, played: &Played) -> Observed {
     let Played { run, conduct, opened, threads, counts } = played;
-    let changes = conduct.after.counters.since(&conduct.before.counters);
+    let changes = conduct.at_end.counters.since(&conduct.before.counters);
     let server_use = server.map(|server| {
         let busiest =
-            conduct.after.server.as_ref().zip(conduct.before.server.as_ref()).map(|(after, before)| after.busiest_ns_since(before));
+            conduct.at_end.server.as_ref().zip(conduct.before.server.as_ref()).map(|(after, before)| after.busiest_ns_since(before));
         ServerUse {
-            cpu: Duration::from_nanos(conduct.after.server_cpu_ns_since(&conduct.before).unwrap_or_default()),
+            cpu: Duration::from_nanos(conduct.at_end.server_cpu_ns_since(&conduct.before).unwrap_or_default()),
             busiest_thread: Duration::from_nanos(busiest.unwrap_or_default()),
             cpus: server.cpus_allowed().unwrap_or_default(),
             is_same: server.is_same(),
@@ -196,6 +224,7 @@ fn observe(plan: &Plan, machine: &Machine, supplies: &Supplies, server: Option<&
         threads: threads.clone(),
         generator_cpus: if plan.pin.is_empty() { machine.cpus_allowed.clone() } else { plan.pin.iter().copied().collect() },
         server: server_use,
+        slope: slope(plan, played),
         cpus: CpuUse {
             online: machine.cpus_online,
             busy: changes.busy,
@@ -210,6 +239,14 @@ fn observe(plan: &Plan, machine: &Machine, supplies: &Supplies, server: Option<&
         deflate: plan.opening.deflate.then_some(agreed),
         bad_peer: opened.trouble.bad_peer.clone().map(|(error, bytes)| BadPeer { connections: opened.trouble.bad_peers, error, bytes }),
     }
+}
+
+fn slope(plan: &Plan, played: &Played) -> Option<Slope> {
+    let plateaus = &played.conduct.plateaus;
+    let points = plateaus.iter().filter_map(|(open, reading)| Some((*open as f64, reading.server_bytes? as f64)));
+    let line = Line::fit(&points.collect::<Vec<_>>()).filter(|_| plan.scenario == Scenario::Idle)?;
+    let connections = plateaus.last()?.0;
+    Some(Slope { per_connection_bytes: line.slope, scatter_bytes: line.residual, connections })
 }
 
 fn open_loop(plan: &Plan, played: &Played) -> Option<OpenLoop> {
@@ -271,19 +308,47 @@ fn judge(threshold: &crate::threshold::Threshold, runs: &[Run]) -> Judgement {
     }
 }
 
-fn write(report: &Report, json: Option<&Json>) -> io::Result<()> {
-    let mut stdout = io::stdout().lock();
-    match json {
-        Some(Json::Stdout) => json::write(report, &mut stdout)?,
-        Some(Json::File(path)) => {
-            let mut file = BufWriter::new(File::create(path)?);
-            json::write(report, &mut file)?;
-            file.flush()?;
-            table::write(report, &mut stdout)?;
+/// Where the report goes, opened before the run: what cannot be written should not take the run's time.
+enum Out {
+    Json,
+    Table { json: Option<File> },
+}
+
+impl Out {
+    fn open(json: Option<&Json>) -> Result<Out, String> {
+        match json {
+            Some(Json::Stdout) => Ok(Out::Json),
+            Some(Json::File(path)) => {
+                let file = File::create(path).map_err(|error| format!("--json {}: {error}", path.display()))?;
+                Ok(Out::Table { json: Some(file) })
+            }
+            None => Ok(Out::Table { json: None }),
         }
-        None => table::write(report, &mut stdout)?,
     }
-    stdout.flush()
+
+    /// The table's first line.
+    fn begin(&self, report: &Report) -> io::Result<()> {
+        match self {
+            Out::Json => Ok(()),
+            Out::Table { .. } => table::write_plan(report, &mut io::stdout().lock()),
+        }
+    }
+
+    /// The rest. The table and the file do not keep each other from being written.
+    fn end(self, report: &Report) -> io::Result<()> {
+        let mut stdout = io::stdout().lock();
+        match self {
+            Out::Json => json::write(report, &mut stdout).and_then(|()| stdout.flush()),
+            Out::Table { json } => {
+                let table = table::write(report, &mut stdout).and_then(|()| stdout.flush());
+                if let Some(file) = json {
+                    let mut file = BufWriter::new(file);
+                    json::write(report, &mut file).and_then(|()| file.flush())?;
+                }
+                table
+            }
+        }
+    }
 }
 
 fn unix_time() -> Duration {

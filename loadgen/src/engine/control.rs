@@ -54,8 +54,10 @@ pub struct Progress {
     pub opened: AtomicU64,
     /// Connections that could not be opened, or ended too soon.
     pub failed: AtomicU64,
-    /// Connections whose first exchange, such as a subscription, is done.
-    pub ready: AtomicU64,
+    /// Connections that were open and ended before they should; `failed` counts them too.
+    pub ended: AtomicU64,
+    /// Connections of which it is known whether they can be used: their first exchange, such as a subscription, is done, or they failed.
+    pub settled: AtomicU64,
     /// Messages handed to the kernel.
     pub sent: AtomicU64,
     /// Answers or deliveries that are due for what was sent.

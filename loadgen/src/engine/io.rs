@@ -124,8 +124,15 @@ impl Io {
     }
 
     /// Says that the connection's first exchange is done.
-    pub fn ready(&self) {
-        count(&self.progress().ready, 1);
+    pub fn ready(&mut self, key: usize) {
+        self.settle(key);
+    }
+
+    /// It is known whether the connection can be used; said once of each.
+    pub(super) fn settle(&mut self, key: usize) {
+        if !std::mem::replace(&mut self.links[key].settled, true) {
+            count(&self.progress().settled, 1);
+        }
     }
 
     /// Counts something that went wrong and is no connection's end.

@@ -18,6 +18,8 @@ pub struct Link {
     unsent: Vec<u8>,
     /// Something waits for the kernel: `unsent`, or a record that TLS keeps.
     blocked: bool,
+    /// Whether it is known that it can be used, or not.
+    pub(super) settled: bool,
     /// The connection's number over all threads.
     pub(super) number: usize,
 }
@@ -52,7 +54,7 @@ pub(super) struct Asked {
 
 impl Link {
     pub(super) fn new(stream: Stream, number: usize, opening: Opening) -> Link {
-        Link { stream, state: State::Opening(Box::new(opening)), unsent: Vec::new(), blocked: false, number }
+        Link { stream, state: State::Opening(Box::new(opening)), unsent: Vec::new(), blocked: false, settled: false, number }
     }
 
     /// Whether messages may be sent.

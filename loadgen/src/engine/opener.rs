@@ -20,7 +20,8 @@ pub struct Opener {
     left: Option<u64>,
     /// Nanoseconds between two connections of all threads together.
     interval_ns: Option<f64>,
-    began_ns: Option<u64>,
+    /// When the schedule began, and with which connection.
+    began: Option<(u64, usize)>,
 }
 
 impl Opener {
@@ -37,7 +38,7 @@ impl Opener {
             standing_max: if opening.close { share(plan.connections) } else { usize::MAX },
             left: plan.count.filter(|_| opening.close).map(|count| share(count as usize) as u64),
             interval_ns: opening.rate.map(|rate| 1e9 / rate),
-            began_ns: None,
+            began: None,
         }
     }
 
@@ -56,7 +57,12 @@ impl Opener {
 
     /// When the next connection below `target` is due, if nothing but time keeps it.
     pub fn due_ns(&mut self, target: usize, now_ns: u64) -> Option<u64> {
-        let may = self.next < target && self.under_way < self.under_way_max && self.standing < self.standing_max && self.left != Some(0);
+        if self.next >= target {
+            // The next target has a schedule of its own.
+            self.began = None;
+            return None;
+        }
+        let may = self.under_way < self.under_way_max && self.standing < self.standing_max && self.left != Some(0);
         may.then(|| self.intended_ns(now_ns))
     }
 
@@ -78,7 +84,11 @@ impl Opener {
     fn intended_ns(&mut self, now_ns: u64) -> u64 {
         match self.interval_ns {
             None => now_ns,
-            Some(interval_ns) => *self.began_ns.get_or_insert(now_ns) + (self.next as f64 * interval_ns) as u64,
+            Some(interval_ns) => {
+                // All threads begin at about the same time, each with a connection of the first T.
+                let (began_ns, first) = *self.began.get_or_insert((now_ns, self.next - self.next % self.threads));
+                began_ns + ((self.next - first) as f64 * interval_ns) as u64
+            }
         }
     }
 }
@@ -108,13 +118,13 @@ pub struct Opened {
 /// What went wrong, by its text, and the first case of a peer that broke the protocol.
 #[derive(Debug, Default)]
 pub struct Trouble {
-    /// How often each happened; at most [`TEXTS_MAX`] texts, what is beyond is counted under one.
+    /// How often each happened; at most 32 texts, what is beyond is counted under one.
     pub counts: BTreeMap<String, u64>,
     /// The error and the bytes that the peer sent.
     pub bad_peer: Option<(String, Vec<u8>)>,
     /// On how many connections a peer did that.
     pub bad_peers: u64,
-    /// A connection had no local port, or no descriptor.
+    /// A connection had no local port.
     pub ports_ran_out: bool,
     /// A connection got no descriptor.
     pub descriptors_ran_out: bool,

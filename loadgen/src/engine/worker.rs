@@ -153,6 +153,10 @@ impl<S: Scenario> Worker<S> {
             }
             _ => WAIT_MAX,
         };
+        self.poll(events, timeout)
+    }
+
+    fn poll(&mut self, events: &mut Events, timeout: Duration) -> std_io::Result<()> {
         match self.poll.poll(events, Some(timeout)) {
             Err(error) if error.kind() == ErrorKind::Interrupted => {
                 events.clear();
@@ -203,6 +207,7 @@ impl<S: Scenario> Worker<S> {
                 Err(error) => {
                     self.opener.settled();
                     self.opener.gone();
+                    count(&self.io.progress().settled, 1);
                     let trouble = &mut self.io.opened.trouble;
                     trouble.ports_ran_out |= error.kind() == ErrorKind::AddrNotAvailable;
                     trouble.descriptors_ran_out |= error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
@@ -221,8 +226,9 @@ impl<S: Scenario> Worker<S> {
                 break;
             }
             self.waiting.pop_front();
-            if link.is_some() {
-                self.ended(key, &format!("no answer within {:?}", self.io.plan.timeout));
+            if let Some(link) = link {
+                let (what, timeout) = (if link.is_opening() { "the upgrade" } else { "our close" }, self.io.plan.timeout);
+                self.drop_late(key, &format!("no answer to {what} within {timeout:?}"));
             }
         }
     }
@@ -397,10 +403,20 @@ impl<S: Scenario> Worker<S> {
             State::Open => {
                 self.drop_link(key);
                 self.count_failed(text);
+                count(&self.io.progress().ended, 1);
                 self.scenario.ended(key, &mut self.io);
             }
             State::Opening(_) => self.fail(key, &format!("the upgrade failed: {text}")),
         }
+    }
+
+    /// The server takes too long to open the connection, or to close it.
+    fn drop_late(&mut self, key: usize, text: &str) {
+        if self.io.links[key].is_opening() {
+            return self.fail(key, text);
+        }
+        self.drop_link(key);
+        self.count_failed(text);
     }
 
     /// The connection was never open.
@@ -416,6 +432,7 @@ impl<S: Scenario> Worker<S> {
     }
 
     fn drop_link(&mut self, key: usize) {
+        self.io.settle(key);
         let mut link = self.io.links.remove(key);
         self.opener.gone();
         // Closing the descriptor would do; this keeps mio's own account right.
@@ -445,7 +462,7 @@ impl<S: Scenario> Worker<S> {
         }
         let late_ns = self.io.now_ns() + CLOSING.as_nanos() as u64;
         while !self.io.links.is_empty() && self.io.now_ns() < late_ns {
-            self.poll.poll(events, Some(WAIT_MAX))?;
+            self.poll(events, WAIT_MAX)?;
             self.dispatch(events);
             self.bury();
         }

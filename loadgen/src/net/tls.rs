@@ -188,15 +188,6 @@ impl<S: Read + Write> TlsStream<S> {
         }
         Ok(true)
     }
-
-    /// Says that nothing more will be written; tells whether that went out, as [`flush`](TlsStream::flush) does.
-    ///
-    /// # Errors
-    /// The socket's.
-    pub fn shutdown(&mut self) -> io::Result<bool> {
-        self.connection.send_close_notify();
-        self.flush()
-    }
 }
 
 /// What went wrong, in a line for whoever typed the URL.
@@ -217,6 +208,11 @@ fn explained(error: &Error) -> String {
         Error::InvalidCertificate(CertificateError::BadSignature) => {
             "a signature is wrong: the server's key is not its certificate's, or the issuer is another of the same name".into()
         }
+        // The type within is of a crate that rustls does not pass on; its name is all there is.
+        Error::InvalidCertificate(CertificateError::Other(other)) if format!("{other:?}").contains("CaUsedAsEndEntity") => {
+            "the server's certificate is that of a certificate authority (CA:TRUE), which is none for a server: issue one from it, or try -k"
+                .into()
+        }
         Error::InvalidCertificate(error) => format!("the certificate does not pass, {error}: try -k"),
         Error::InvalidMessage(error) => format!("the server does not speak TLS here, {error:?}: is it ws://?"),
         Error::AlertReceived(alert) => format!("the server broke TLS off with the alert {alert:?}"),
@@ -234,7 +230,7 @@ fn bare(presented: &str) -> &str {
 mod tests {
     use std::{fs, os::unix::net::UnixStream};
 
-    use rcgen::{CertificateParams, DnType, KeyPair};
+    use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, KeyPair};
     use rustls::{
         HandshakeKind, ServerConfig, ServerConnection,
         pki_types::PrivateKeyDer,
@@ -356,9 +352,6 @@ mod tests {
             assert_eq!((pair.client.read(&mut buffer).unwrap(), &buffer), (4, b"answ"));
             assert_eq!((pair.client.read(&mut buffer).unwrap(), &buffer[..2]), (2, &b"er"[..]));
             assert_eq!(pair.client.read(&mut buffer).unwrap(), 0);
-            assert!(pair.client.shutdown().unwrap());
-            let _ = pair.server.read_tls(&mut pair.socket).unwrap();
-            assert!(pair.server.process_new_packets().unwrap().peer_has_closed());
         }
     }
 
@@ -388,6 +381,11 @@ mod tests {
             params.distinguished_name.push(DnType::CommonName, "another issuer");
             certificate(params)
         };
+        let (authority, authority_key) = {
+            let mut params = params("localhost");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            certificate(params)
+        };
         let (_, foreign_key) = certificate(params("localhost"));
         let any = client_config(true, None).unwrap();
         for (client, server, text) in [
@@ -399,6 +397,11 @@ mod tests {
             ),
             (trusting(&expired, "expired"), server_config(&expired, &expired_key), "the certificate has expired: try -k"),
             (
+                trusting(&authority, "authority"),
+                server_config(&authority, &authority_key),
+                "the server's certificate is that of a certificate authority (CA:TRUE), which is none for a server: issue one from it, or try -k",
+            ),
+            (
                 Arc::clone(&any),
                 server_config(&good, &foreign_key),
                 "a signature is wrong: the server's key is not its certificate's, or the issuer is another of the same name",
@@ -406,7 +409,7 @@ mod tests {
         ] {
             assert_eq!(Pair::new(&client, "localhost", &server).broken(), text);
         }
-        for (certificate, key) in [(&other, &other_key), (&expired, &expired_key)] {
+        for (certificate, key) in [(&other, &other_key), (&expired, &expired_key), (&authority, &authority_key)] {
             assert_eq!(Pair::new(&any, "localhost", &server_config(certificate, key)).shake_hands(), Ok(()));
         }
         assert_eq!(Pair::new(&trusting(&other, "address"), "127.0.0.1", &server_config(&other, &other_key)).shake_hands(), Ok(()));

@@ -20,6 +20,8 @@ use crate::{
 const DURATION: Duration = Duration::from_secs(10);
 const WARMUP: Duration = Duration::from_secs(2);
 const PAYLOAD_BYTES: usize = 64;
+/// Each is a thread that waits for its answers.
+const HTTP_PUBLISHERS_MAX: usize = 1024;
 const MESSAGE: &str = "${payload}";
 
 pub(super) fn connect(flags: ConnectFlags) -> Result<Plan, String> {
@@ -44,6 +46,9 @@ pub(super) fn fanout(mut flags: FanoutFlags) -> Result<Plan, String> {
     let publishers = flags.publishers.unwrap_or(flags.channels);
     if publishers < flags.channels {
         return Err(format!("--publishers {publishers}: expected at least --channels, {}", flags.channels));
+    }
+    if flags.publish_http.is_some() && publishers > HTTP_PUBLISHERS_MAX {
+        return Err(format!("--publishers {publishers}: expected at most {HTTP_PUBLISHERS_MAX} with --publish-http, each is a thread"));
     }
     let subscribe = flags.subscribe.as_deref().or(recipe.subscribe);
     check_channels(flags.channels, subscribe, &plan)?;
@@ -277,6 +282,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_preset_or_a_field_adds_stands_in_the_line_but_no_secret() {
+        let line = "fanout ws://a/x -t 1 --seed 7 --preset centrifugo -H Host:b -H Authorization:secret --ca f.pem";
+        let resolved = "fantail-load fanout ws://a/x connections=50 threads=1 publishers=1 channels=1 channel=load \
+                        subscribe='{\"id\":2,\"subscribe\":{\"channel\":\"${channel}\"}}' subscribe-ack='\"id\":2,\"subscribe\"' publish=websocket \
+                        duration=10s warmup=2s rate=closed-loop message='{\"id\":3,\"publish\":{\"channel\":\"${channel}\",\"data\":{\"m\":\"${pay…' \
+                        payload=64B text inflight=64 deflate=off headers=Host,Authorization ca=f.pem first-message='{\"id\":1,\"connect\":{}}' \
+                        answer='{}={}' timeout=10s seed=7";
+        assert_eq!(plan(line).to_string(), resolved);
+        let http = plan("fanout ws://a --publish-http http://a/p --publish-header X-API-Key:secret").to_string();
+        assert!(http.contains(" publish=http://a/p publish-headers=X-API-Key duration=10s ") && !http.contains("secret"), "{http}");
+    }
+
+    #[test]
     fn a_count_alone_ends_the_run() {
         let extent = |line| {
             let plan = plan(line);
@@ -379,6 +397,10 @@ mod tests {
             ("fanout ws://a --channels 3", "--channels 3: expected ${channel} in every URL or in --subscribe"),
             ("fanout ws://a/${channel} --channels 3 --publishers 2", "--publishers 2: expected at least --channels, 3"),
             ("fanout ws://a --publish-body x", "the following required arguments were not provided: --publish-http <URL>"),
+            (
+                "fanout ws://a --publish-http http://a --publishers 1025",
+                "--publishers 1025: expected at most 1024 with --publish-http, each is a thread",
+            ),
             (
                 "fanout ws://a --publish-http http://a -m x",
                 "--publish: goes over a WebSocket; expected --publish-body beside --publish-http",

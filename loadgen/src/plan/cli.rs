@@ -2,7 +2,10 @@
 
 use std::ffi::OsString;
 
-use clap::{CommandFactory, Parser};
+use clap::{
+    CommandFactory, Parser,
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use super::{
     Plan, build,
@@ -66,16 +69,38 @@ impl Usage {
         if !error.use_stderr() {
             return Usage { text: text.trim_end().to_owned(), exit_code: HELP };
         }
-        // Clap's paragraphs in one line, without the usage.
-        let paragraphs = text.trim_start_matches("error: ").split("\n\n");
-        let said = paragraphs.filter(|paragraph| !paragraph.starts_with("Usage:") && !paragraph.starts_with("For more information"));
-        let lines: Vec<_> = said.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        let elsewhere = commands_with_the_flag(error);
+        // Clap's paragraphs in one line, without the usage, and without the tip to take a mistaken flag for a value: no value here begins with `-`.
+        let is_said = |paragraph: &&str| {
+            let start = paragraph.trim_start();
+            let is_tip = start.starts_with("tip: to pass '") || (!elsewhere.is_empty() && start.starts_with("tip: "));
+            !is_tip && !start.starts_with("Usage:") && !start.starts_with("For more information")
+        };
+        let said = text.trim_start_matches("error: ").split("\n\n").filter(is_said);
+        let mut lines: Vec<_> = said.map(|paragraph| paragraph.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        if !elsewhere.is_empty() {
+            lines.push(format!("it is a flag of {}", elsewhere.join(", ")));
+        }
         Usage::refused(&lines.join("; "), help)
     }
 
     fn refused(error: &str, help: &str) -> Usage {
         Usage { text: format!("{error} (see `{help}`)"), exit_code: ERROR }
     }
+}
+
+/// Where a flag is not known: the other commands that have it, by its whole name or its letter.
+fn commands_with_the_flag(error: &clap::Error) -> Vec<String> {
+    let Some(ContextValue::String(flag)) = error.get(ContextKind::InvalidArg).filter(|_| error.kind() == ErrorKind::UnknownArgument) else {
+        return Vec::new();
+    };
+    let is_it = |argument: &clap::Arg| match flag.strip_prefix("--") {
+        Some(name) => argument.get_long_and_visible_aliases().is_some_and(|names| names.contains(&name)),
+        None => argument.get_short().is_some_and(|letter| flag.strip_prefix('-') == Some(letter.encode_utf8(&mut [0; 4]))),
+    };
+    let flags = Flags::command();
+    let commands = flags.get_subcommands().filter(|command| command.get_arguments().any(is_it));
+    commands.map(|command| command.get_name().to_owned()).collect()
 }
 
 #[cfg(test)]
@@ -110,8 +135,12 @@ mod tests {
             (" ws://a --treshold loss==0", "unexpected argument '--treshold' found; tip: a similar argument exists: '--threshold'"),
             (" ws://a -c 1 -c 2", "the argument '--connections <N>' cannot be used multiple times"),
             (" ws://a --text --binary", "the argument '--text' cannot be used with '--binary'"),
-            (" a:1", "invalid value 'a:1' for '<URL>...': expected ws://HOST:PORT/PATH, wss://... or http://..."),
-            (" http://a", "invalid value 'http://a' for '<URL>...': expected ws:// or wss://"),
+            (" a:1", "invalid value 'a:1' for '<URL>...': expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH"),
+            (" http://a", "invalid value 'http://a' for '<URL>...': expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH"),
+            (" ws://a --publish-http http://a", "unexpected argument '--publish-http' found; it is a flag of fanout"),
+            (" ws://a --publish x", "unexpected argument '--publish' found; it is a flag of fanout"),
+            (" ws://a --qqqq", "unexpected argument '--qqqq' found"),
+            (" ws://a -x", "unexpected argument '-x' found"),
             (" ws://a --threshold los==0", "--threshold \"los==0\": unknown metric \"los\": did you mean \"loss\"?"),
         ] {
             let line = format!("fantail-load echo{line}");
@@ -122,16 +151,18 @@ mod tests {
 
     #[test]
     fn a_flag_of_another_command_is_refused() {
-        for line in [
-            "echo ws://a --publishers 2",
-            "echo ws://a --close",
-            "fanout ws://a --steps 5",
-            "connect ws://a -R 5",
-            "connect ws://a -s 5",
-            "idle ws://a -d 5s",
-            "doctor --seed 5",
+        for (line, flag, commands) in [
+            ("echo ws://a --publishers 2", "--publishers", "fanout"),
+            ("echo ws://a --close", "--close", "connect"),
+            ("fanout ws://a --steps 5", "--steps", "idle"),
+            ("connect ws://a -R 5", "-R", "echo, fanout"),
+            ("connect ws://a -s 5", "-s", "echo, fanout"),
+            ("idle ws://a -d 5s", "-d", "connect, echo, fanout"),
+            ("doctor --seed 5", "--seed", "connect, echo, fanout, idle"),
         ] {
-            assert!(usage(&format!("fantail-load {line}")).text.starts_with("unexpected argument"), "{line}");
+            let error = format!("unexpected argument '{flag}' found; it is a flag of {commands} (see `");
+            let said = usage(&format!("fantail-load {line}")).text;
+            assert!(said.starts_with(&error), "{said}");
         }
     }
 

@@ -1,12 +1,14 @@
-//! A plan in one line: every resolved value that matters to its scenario. Imports `units`.
+//! A plan in one line: every resolved value that matters to its scenario. Imports `units` and the templates.
+//! Of fields only the names are shown: their values may be secrets.
 
 use std::fmt::{Display, Formatter, Result};
 
 use fantail_codec::Kind;
 
-use super::{Plan, Publish};
+use super::{Plan, Publish, Traffic};
 use crate::{
     metrics::Scenario,
+    payload::Template,
     units::{exact_bytes, exact_duration},
 };
 
@@ -64,9 +66,15 @@ impl Plan {
     fn fmt_fanout(&self, f: &mut Formatter<'_>) -> Result {
         let fanout = &self.fanout;
         write!(f, " publishers={} channels={} channel={}", fanout.publishers, fanout.channels, fanout.channel)?;
+        fanout.subscribe.iter().try_for_each(|subscribe| write!(f, " subscribe='{subscribe}'"))?;
+        fanout.subscribe_ack.iter().try_for_each(|ack| write!(f, " subscribe-ack='{}'", Template::literal(&ack[..])))?;
         match &fanout.publish {
             Publish::WebSocket { url: None } => f.write_str(" publish=websocket"),
-            Publish::WebSocket { url: Some(url) } | Publish::Http { url, .. } => write!(f, " publish={url}"),
+            Publish::WebSocket { url: Some(url) } => write!(f, " publish={url}"),
+            Publish::Http { url, fields } => {
+                write!(f, " publish={url}")?;
+                fmt_names(f, "publish-headers", fields)
+            }
         }
     }
 
@@ -80,10 +88,17 @@ impl Plan {
         if !opening.local_addresses.is_empty() {
             write!(f, " local-addresses={}", opening.local_addresses.len())?;
         }
+        fmt_names(f, "headers", &opening.fields)?;
         if opening.insecure {
             f.write_str(" certificates=unverified")?;
         }
-        Ok(())
+        opening.ca.iter().try_for_each(|path| write!(f, " ca={}", path.display()))?;
+        let Traffic { first_message, answer, .. } = &self.traffic;
+        first_message.iter().try_for_each(|message| write!(f, " first-message='{message}'"))?;
+        answer.iter().try_for_each(|(ping, pong)| {
+            let [ping, pong] = [ping, pong].map(|text| Template::literal(&text[..]));
+            write!(f, " answer='{ping}={pong}'")
+        })
     }
 
     fn fmt_run(&self, f: &mut Formatter<'_>) -> Result {
@@ -97,4 +112,12 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+fn fmt_names(f: &mut Formatter<'_>, key: &str, fields: &[(String, String)]) -> Result {
+    if fields.is_empty() {
+        return Ok(());
+    }
+    let names: Vec<_> = fields.iter().map(|(name, _)| name.as_str()).collect();
+    write!(f, " {key}={}", names.join(","))
 }

@@ -41,7 +41,7 @@ pub(super) enum Command {
 
 #[derive(Args, Debug)]
 pub(super) struct ConnectFlags {
-    /// Connections, opened once and kept; with --close, those open or opening at once
+    /// Connections, opened once and kept; with --close, those that stand at once
     #[arg(short, long, value_name = "N", default_value = "1000", value_parser = parse::connections)]
     pub connections: usize,
     /// Close each once open and open the next, for -d or until -n
@@ -203,7 +203,7 @@ pub(super) struct OpeningFlags {
     /// Source addresses, used in turn, as in 127.0.0.1,127.0.0.4-127.0.0.9
     #[arg(long, value_name = "ADDRESS,...", value_parser = parse::local_addresses)]
     pub local_addr: Option<LocalAddresses>,
-    /// A field of the upgrade request
+    /// A field of the upgrade request; Host replaces the URL's
     #[arg(short = 'H', long, value_name = "NAME: VALUE", value_parser = parse::upgrade_field)]
     pub header: Vec<(String, String)>,
     /// Subprotocols to offer

@@ -22,7 +22,7 @@ pub struct Plan {
     pub scenario: Scenario,
     /// Where the connections go, in turn. Path and query may hold templates for `${conn}` and `${channel}`.
     pub urls: Vec<Url>,
-    /// `-c`: connections; in a fan-out, subscribers.
+    /// `-c`: connections; in a fan-out, subscribers; with `--close`, those that stand at once.
     pub connections: usize,
     /// `-t`: threads; at most as many as there are connections.
     pub threads: usize,
@@ -42,9 +42,10 @@ pub struct Plan {
     pub count: Option<u64>,
     /// `--warmup`: load before what is measured.
     pub warmup: Duration,
-    /// `--timeout`: how long a peer may be silent while something is due: connecting, upgrading, answering.
+    /// `--timeout`: how long connecting, upgrading, closing or a subscription may take, and how long it may be silent, over all connections, before
+    /// answers that are still due are given up.
     pub timeout: Duration,
-    /// `--pid`, or the process found listening at the URL's address where that is local.
+    /// `--pid`; `None`: the process that listens at the URL's address, where that is local.
     pub pid: Option<u32>,
     /// `--seed`: of everything random.
     pub seed: u64,
@@ -69,7 +70,7 @@ pub struct Opening {
     pub close: bool,
     /// `--local-addr`: source addresses in turn; empty: the kernel's choice.
     pub local_addresses: Vec<IpAddr>,
-    /// `-H`: fields of the upgrade request, name and value.
+    /// `-H`: fields of the upgrade request, name and value; Host replaces the URL's.
     pub fields: Vec<(String, String)>,
     /// `--subprotocol`: offered, in order.
     pub subprotocols: Vec<String>,

@@ -1,5 +1,5 @@
 //! Values of flags: text in, checked value out. Each function is a clap value parser; its error says what was expected, clap says of which flag.
-//! Owns the bounds of everything that a command line can ask for. Imports `units` and `url`.
+//! Owns the bounds of everything that a command line can ask for. Imports `units`, `url` and the codec's offer.
 
 use std::{
     fmt::Display,
@@ -7,11 +7,10 @@ use std::{
     time::Duration,
 };
 
+use fantail_codec::upgrade::client::is_own;
+
 use super::flags::LocalAddresses;
-use crate::{
-    units,
-    url::{Scheme, Url},
-};
+use crate::{units, url::Url};
 
 const CONNECTIONS_MAX: u64 = 1_000_000;
 const THREADS_MAX: u64 = 1024;
@@ -28,18 +27,9 @@ const MILLISECOND: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
 const WEEK: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Fields that the upgrade request has of its own.
-const UPGRADE_FIELDS: &[&str] = &[
-    "host",
-    "connection",
-    "upgrade",
-    "sec-websocket-key",
-    "sec-websocket-version",
-    "sec-websocket-extensions",
-    "sec-websocket-protocol",
-    "content-length",
-    "transfer-encoding",
-];
+/// Fields that make the request an upgrade without a body, beside those that the codec's offer makes itself. Host is not among them: it chooses
+/// a virtual host.
+const UPGRADE_FIELDS: &[&str] = &["connection", "upgrade", "sec-websocket-version", "content-length", "transfer-encoding"];
 
 /// Fields that a publication over HTTP has of its own.
 const PUBLISH_FIELDS: &[&str] = &["host", "connection", "content-length", "transfer-encoding"];
@@ -106,33 +96,37 @@ fn within<T: PartialOrd, S: Display>(value: T, min: T, max: T, show: impl Fn(&T)
 }
 
 pub(super) fn websocket_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text)? {
-        url if url.scheme == Scheme::Http => Err("expected ws:// or wss://".into()),
-        url => Ok(url),
-    }
+    url(text, &["ws", "wss"], "expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH")
 }
 
 pub(super) fn http_url(text: &str) -> Result<Url, String> {
-    match Url::parse(text)? {
-        url if url.scheme == Scheme::Http => Ok(url),
-        _ => Err("expected http://".into()),
-    }
+    url(text, &["http"], "expected http://HOST:PORT/PATH")
+}
+
+/// A URL of one of these schemes, in lower case.
+fn url(text: &str, schemes: &[&str], expected: &str) -> Result<Url, String> {
+    let is_taken = |(scheme, _): (&str, &str)| schemes.iter().any(|taken| scheme.eq_ignore_ascii_case(taken));
+    if text.split_once("://").is_some_and(is_taken) { Url::parse(text) } else { Err(expected.to_owned()) }
 }
 
 pub(super) fn upgrade_field(text: &str) -> Result<(String, String), String> {
-    field(text, UPGRADE_FIELDS)
+    field(text, |name| is_own(name) || is_among(UPGRADE_FIELDS, name))
 }
 
 pub(super) fn publish_field(text: &str) -> Result<(String, String), String> {
-    field(text, PUBLISH_FIELDS)
+    field(text, |name| is_among(PUBLISH_FIELDS, name))
+}
+
+fn is_among(names: &[&str], name: &str) -> bool {
+    names.iter().any(|other| name.eq_ignore_ascii_case(other))
 }
 
 /// RFC 9110 §5: a token, a colon, and a value without control characters.
-fn field(text: &str, taken: &[&str]) -> Result<(String, String), String> {
+fn field(text: &str, is_taken: impl Fn(&str) -> bool) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("expected 'Name: value'")?;
     let name = token(name).map_err(|_| "expected 'Name: value', the name of letters, digits and !#$%&'*+-.^_`|~")?;
-    if let Some(taken) = taken.iter().find(|taken| taken.eq_ignore_ascii_case(&name)) {
-        return Err(format!("the request has its own {taken}"));
+    if is_taken(&name) {
+        return Err(format!("the request has its own {name}"));
     }
     let value = value.trim();
     if value.chars().any(|char| char.is_control() && char != '\t') {
@@ -233,8 +227,10 @@ mod tests {
         assert_eq!(upgrade_field("Authorization:  Bearer a:b "), Ok(("Authorization".into(), "Bearer a:b".into())));
         assert_eq!(upgrade_field("X-Empty:"), Ok(("X-Empty".into(), String::new())));
         assert_eq!(upgrade_field("Origin"), Err("expected 'Name: value'".into()));
-        assert_eq!(upgrade_field("Sec-WebSocket-Key: x"), Err("the request has its own sec-websocket-key".into()));
-        assert_eq!(publish_field("HOST: x"), Err("the request has its own host".into()));
+        assert_eq!(upgrade_field("Sec-WebSocket-Key: x"), Err("the request has its own Sec-WebSocket-Key".into()));
+        assert_eq!(upgrade_field("upgrade: x"), Err("the request has its own upgrade".into()));
+        assert_eq!(upgrade_field("Host: x:1"), Ok(("Host".into(), "x:1".into())));
+        assert_eq!(publish_field("HOST: x"), Err("the request has its own HOST".into()));
         assert_eq!(upgrade_field("a: b\r\nc: d"), Err("a value without control characters was expected".into()));
         for text in [": x", "a b: x", "é: x"] {
             assert!(upgrade_field(text).is_err_and(|error| error.starts_with("expected 'Name: value', the name of")), "{text}");
@@ -269,7 +265,13 @@ mod tests {
         }
         assert_eq!(token("chat.v1"), Ok("chat.v1".into()));
         assert!(token("a,b").is_err() && text("").is_err());
-        assert_eq!(websocket_url("http://a/"), Err("expected ws:// or wss://".into()));
-        assert_eq!(http_url("ws://a/"), Err("expected http://".into()));
+        for text in ["http://a/", "a:1", "wsé://a", ""] {
+            assert_eq!(websocket_url(text), Err("expected ws://HOST:PORT/PATH or wss://HOST:PORT/PATH".into()), "{text}");
+        }
+        for text in ["ws://a/", "https://a/", "a:1"] {
+            assert_eq!(http_url(text), Err("expected http://HOST:PORT/PATH".into()), "{text}");
+        }
+        assert!(websocket_url("WSS://a").is_ok() && http_url("HTTP://a").is_ok());
+        assert_eq!(http_url("http://a:0"), Err("port \"0\": expected 1 to 65535".into()));
     }
 }

@@ -42,6 +42,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// A signal ended it early: the last run is partial.
     pub interrupted: bool,
+    /// A run after the first could not be, and was the last that was tried; a note says why.
+    pub broken_off: bool,
 }
 
 /// Which server was measured.
@@ -75,7 +77,7 @@ pub struct Run {
 pub enum Outcome {
     /// A signal ended it.
     Interrupted,
-    /// There is no run.
+    /// There is no run; or, if nothing else holds, not every run could be.
     CouldNotRun,
     /// Messages were lost, duplicated or corrupted: that stands, whatever else the machine did.
     Loss,
@@ -142,6 +144,8 @@ impl Outcome {
             Outcome::ThresholdFailed
         } else if judged(|judgement| matches!(judgement, Judgement::Unknown { .. })) {
             Outcome::ThresholdUnknown
+        } else if report.broken_off {
+            Outcome::CouldNotRun
         } else {
             Outcome::Pass
         }
@@ -201,6 +205,7 @@ mod tests {
             ],
             notes: vec!["a closed loop hides stalls from the response; -R shows them".into()],
             interrupted: false,
+            broken_off: false,
         }
     }
 
@@ -238,6 +243,8 @@ mod tests {
         let mut report = Report { thresholds: Vec::new(), ..sample(2) };
         // A warning alone changes nothing.
         assert_eq!((Outcome::of(&report), Outcome::of(&report).code()), (Outcome::Pass, 0));
+        report.broken_off = true;
+        assert_eq!((Outcome::of(&report), Outcome::of(&report).code()), (Outcome::CouldNotRun, 1));
         // From here on each makes it worse.
         let mut expect = |change: &mut dyn FnMut(&mut Report), outcome: Outcome, code: u8| {
             change(&mut report);

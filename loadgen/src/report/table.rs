@@ -21,7 +21,18 @@ type Row = Vec<String>;
 const PAIRS_PER_LINE: usize = 4;
 const PAIRS_PER_LINE_WITH_RANGE: usize = 2;
 
-/// Writes the whole table; the plan is its first line, the verdict its last unless the exit code has more to say.
+/// Writes the first line, what is about to be done, so that it stands there while it is done.
+///
+/// # Errors
+///
+/// Those of `out`.
+pub fn write_plan(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    writeln!(out, "{}", report.plan_line)?;
+    out.flush()
+}
+
+/// Writes all that follows the plan's line, which [`write_plan`] wrote at the start: an empty line before each block, the verdict last unless the
+/// exit code has more to say.
 ///
 /// # Errors
 ///
@@ -29,7 +40,6 @@ const PAIRS_PER_LINE_WITH_RANGE: usize = 2;
 pub fn write(report: &Report, out: &mut dyn Write) -> io::Result<()> {
     let summary = Summary::of(&report.runs);
     let several = report.runs.len() > 1;
-    writeln!(out, "{}", report.plan_line)?;
     let blocks = [
         aligned(&latencies(&summary, several), |column| column == 0),
         aligned(&figures(&summary, several), |column| column % 2 == 0),
@@ -223,6 +233,7 @@ mod tests {
 
     fn printed(report: &Report) -> String {
         let mut out = Vec::new();
+        write_plan(report, &mut out).unwrap();
         write(report, &mut out).unwrap();
         String::from_utf8(out).unwrap()
     }

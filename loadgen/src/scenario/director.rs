@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::reading::Reading;
+use super::{publications::Publications, reading::Reading};
 use crate::{
     engine::{Control, Timeline},
     metrics,
@@ -21,8 +21,8 @@ use crate::{
 
 /// How often the director looks.
 const TICK: Duration = Duration::from_millis(20);
-/// When no answer came for so long after the load's end, none is to be expected any more.
-const QUIET: Duration = Duration::from_secs(2);
+/// How long answers that still come are waited for after the load's end.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 const SECOND_NS: u64 = 1_000_000_000;
 
 /// A run under way, seen from above.
@@ -31,6 +31,8 @@ pub struct Director<'a> {
     pub plan: &'a Plan,
     /// Shared with its threads.
     pub control: Arc<Control>,
+    /// A fan-out's.
+    pub publications: Option<&'a Publications>,
     /// The server's process, where it is known.
     pub server: Option<&'a mut ProcessTree>,
     /// Set by a signal.
@@ -45,9 +47,11 @@ pub struct Conduct {
     pub measure_ns: u64,
     /// ... to here.
     pub end_ns: u64,
-    /// Readings at the beginning of what is measured, and when nothing more was waited for.
+    /// The reading at the beginning of what is measured, ...
     pub before: Reading,
-    /// See `before`.
+    /// ... at its end, ...
+    pub at_end: Reading,
+    /// ... and when nothing more was waited for.
     pub after: Reading,
     /// Messages that came in each whole second of what is measured.
     pub series: Vec<u64>,
@@ -67,6 +71,7 @@ impl Director<'_> {
         let mut conduct = Conduct {
             measure_ns: began_ns,
             end_ns: began_ns,
+            at_end: before.clone(),
             after: before.clone(),
             before,
             series: Vec::new(),
@@ -79,6 +84,11 @@ impl Director<'_> {
             metrics::Scenario::Idle => self.climb(&mut conduct),
             metrics::Scenario::Echo | metrics::Scenario::Fanout => {
                 self.open(self.plan.connections_in_all(), &mut conduct);
+                if let Some(channel) = self.publications.and_then(Publications::channel_without_subscribers) {
+                    conduct
+                        .broken_off
+                        .get_or_insert_with(|| format!("channel {channel} of {} has no subscriber", self.plan.fanout.channels));
+                }
                 if conduct.broken_off.is_none() && !self.is_interrupted() {
                     self.load(&mut conduct);
                 }
@@ -94,24 +104,26 @@ impl Director<'_> {
         self.control.open(target);
         let (mut last, mut since_ns) = (0, self.now_ns());
         loop {
-            let [opened, failed, ready] = self.opening();
-            if ready + failed >= target as u64 || self.is_interrupted() {
+            let (opened, failed) = self.opening();
+            let settled = self.control.sum(|progress| &progress.settled);
+            if settled >= target as u64 || self.is_interrupted() {
                 break;
             }
             if opened == 0 && failed >= self.plan.opening.inflight.min(target) as u64 {
                 conduct.broken_off = Some("no connection could be opened".into());
                 break;
             }
-            if last != opened + failed + ready {
-                (last, since_ns) = (opened + failed + ready, self.now_ns());
+            if last != opened + failed + settled {
+                (last, since_ns) = (opened + failed + settled, self.now_ns());
             } else if opened + failed >= target as u64 && self.since(since_ns) > self.plan.timeout {
+                let unsettled = target as u64 - settled;
                 conduct.broken_off =
-                    Some(format!("{} of {target} connections were not acknowledged within {:?}", opened - ready, self.plan.timeout));
+                    Some(format!("{unsettled} of {target} connections were not acknowledged within {:?}", self.plan.timeout));
                 break;
             }
             self.tick("opening", target);
         }
-        if self.opening()[0] == 0 && !self.is_interrupted() {
+        if self.opening().0 == 0 && !self.is_interrupted() {
             conduct.broken_off = Some("no connection could be opened".into());
         }
     }
@@ -124,6 +136,7 @@ impl Director<'_> {
             self.open(self.plan.connections, conduct);
         }
         conduct.end_ns = self.now_ns();
+        conduct.at_end = self.reading();
     }
 
     /// `connect --close`: as many connections as there is time for.
@@ -131,10 +144,10 @@ impl Director<'_> {
         let end_ns = self.begin(self.plan.duration, u64::MAX);
         self.control.open(usize::MAX);
         self.warm_up(conduct);
-        let (mut second_ns, mut seen) = (self.now_ns() + SECOND_NS, self.opening()[0]);
+        let (mut second_ns, mut seen) = (self.now_ns() + SECOND_NS, self.opening().0);
         while self.now_ns() < end_ns && !self.is_interrupted() && !self.control.all_done() {
             self.tick("connecting", 0);
-            let [opened, failed, _] = self.opening();
+            let (opened, failed) = self.opening();
             if opened == 0 && failed >= self.plan.opening.inflight as u64 {
                 conduct.broken_off = Some("no connection could be opened".into());
                 break;
@@ -159,9 +172,10 @@ impl Director<'_> {
                 break;
             }
             let reading = self.reading();
-            conduct.plateaus.push((self.opening()[0], reading));
+            conduct.plateaus.push((self.opening().0 - self.control.sum(|progress| &progress.ended), reading));
         }
         conduct.end_ns = self.now_ns();
+        conduct.at_end = self.reading();
     }
 
     /// `echo` and `fanout`: the load, and what is left on its way.
@@ -175,6 +189,7 @@ impl Director<'_> {
         self.warm_up(conduct);
         self.watch(end_ns, conduct);
         conduct.end_ns = self.now_ns().min(end_ns);
+        conduct.at_end = self.reading();
         self.control.stop();
         self.drain(conduct);
         if self.control.sum(|progress| &progress.received) == 0 && !self.is_interrupted() {
@@ -234,10 +249,10 @@ impl Director<'_> {
             }
             if last != received {
                 (last, since_ns) = (received, self.now_ns());
-            } else if self.since(since_ns) > QUIET {
+            } else if self.since(since_ns) > self.plan.timeout || self.all_ended() {
                 return;
             }
-            if self.since(begun_ns) > self.plan.timeout.max(QUIET) || self.is_interrupted() {
+            if self.since(begun_ns) > DRAIN_MAX.max(self.plan.timeout) || self.is_interrupted() {
                 conduct.quiet = false;
                 return;
             }
@@ -245,8 +260,13 @@ impl Director<'_> {
         }
     }
 
+    /// Whether no connection is left that an answer could come on.
+    fn all_ended(&self) -> bool {
+        self.opening().0 == self.control.sum(|progress| &progress.ended)
+    }
+
     fn tick(&mut self, phase: &'static str, target: usize) {
-        let [opened, failed, _] = self.opening();
+        let (opened, failed) = self.opening();
         let snapshot = Snapshot {
             elapsed: Duration::from_nanos(self.now_ns()),
             phase,
@@ -260,12 +280,9 @@ impl Director<'_> {
         thread::sleep(TICK);
     }
 
-    fn opening(&self) -> [u64; 3] {
-        [
-            self.control.sum(|progress| &progress.opened),
-            self.control.sum(|progress| &progress.failed),
-            self.control.sum(|progress| &progress.ready),
-        ]
+    /// Connections opened, and failed, so far.
+    fn opening(&self) -> (u64, u64) {
+        (self.control.sum(|progress| &progress.opened), self.control.sum(|progress| &progress.failed))
     }
 
     fn reading(&mut self) -> Reading {

@@ -1,7 +1,7 @@
 //! Echo: every message comes back on its connection. In a closed loop a connection sends when its last message is answered; in an open loop by
 //! the [`Pace`], whatever the server does. Imports `pace` and `window`.
 
-use std::{num::NonZeroU64, sync::atomic::Ordering::Relaxed};
+use std::{collections::HashSet, num::NonZeroU64, sync::atomic::Ordering::Relaxed};
 
 use super::{
     Counts,
@@ -27,6 +27,8 @@ pub struct Echo {
     /// Closed loop: what is left of this thread's share of `-n`.
     left: Option<u64>,
     timeline: Option<Timeline>,
+    /// Connections that are not there to send: their numbers, and the first message that each did not send.
+    absent: Vec<(usize, u64)>,
     outstanding: u64,
     tally: EchoTally,
 }
@@ -58,6 +60,9 @@ struct Peer {
     answer_bytes: usize,
 }
 
+/// Messages of a thread that may wait for their answers, so that a server that reads and never answers does not fill our memory.
+const OUTSTANDING_MAX: u64 = 1 << 20;
+
 impl EchoTally {
     /// Takes in another thread's.
     pub fn merge(&mut self, other: &EchoTally) {
@@ -80,6 +85,7 @@ impl Echo {
             free: Vec::new(),
             left: plan.count.map(share),
             timeline: None,
+            absent: Vec::new(),
             outstanding: 0,
             tally: EchoTally::default(),
         }
@@ -120,11 +126,23 @@ impl Echo {
     /// Open loop: sends what has come due on this connection, as long as the kernel takes it.
     fn catch_up(&mut self, key: usize, io: &mut Io) {
         while let (Some(pace), Some(Some(peer))) = (&self.pace, self.peers.get(key)) {
-            if peer.window.next() >= peer.due || !io.is_free(key) || io.control.is_stopped() {
+            let may = io.is_free(key) && !io.control.is_stopped() && self.outstanding < OUTSTANDING_MAX;
+            if peer.window.next() >= peer.due || !may {
                 return;
             }
             let (intended_ns, freed_ns) = (pace.intended_ns(peer.number, peer.window.next()), peer.freed_ns);
             self.send(key, intended_ns, freed_ns, io);
+        }
+    }
+
+    /// Open loop: an answer came, so that messages may go again that were held back because too many were unanswered.
+    fn resume(&mut self, key: usize, io: &mut Io) {
+        if let Some(Some(peer)) = self.peers.get_mut(key)
+            && peer.window.next() < peer.due
+            && peer.begun_ns.is_none()
+        {
+            peer.freed_ns = io.received_ns();
+            self.catch_up(key, io);
         }
     }
 
@@ -186,14 +204,7 @@ impl Echo {
             self.outstanding -= 1;
             self.censor(&message, gone || overtaken, now_ns);
         }
-        // Messages that came due and could not even be sent: their response time is at least their age.
-        let Some(pace) = &self.pace else { return };
-        let measure_ns = self.timeline.map_or(u64::MAX, |timeline| timeline.measure_ns);
-        let unsent = (peer.window.next()..peer.due).map(|seq| pace.intended_ns(peer.number, seq));
-        for intended_ns in unsent.filter(|&intended_ns| intended_ns >= measure_ns) {
-            self.tally.counts.unsent += 1;
-            self.tally.response.censor(now_ns.saturating_sub(intended_ns));
-        }
+        self.absent.push((peer.number, peer.window.next()));
     }
 }
 
@@ -206,15 +217,19 @@ impl Scenario for Echo {
         }
         let number = io.number(key);
         self.peers[key] = Some(Peer { number, window: Window::default(), due: 0, freed_ns: 0, begun_ns: None, answer_bytes: 0 });
-        io.ready();
+        io.ready(key);
     }
 
     fn begin(&mut self, timeline: &Timeline, io: &mut Io) {
         self.timeline = Some(*timeline);
         let members = self.peers.iter().enumerate().filter_map(|(key, peer)| Some((peer.as_ref()?.number, key)));
+        let members: Vec<_> = members.collect();
+        let open: HashSet<usize> = members.iter().map(|&(number, _)| number).collect();
+        let ours = (io.thread..io.plan.connections).step_by(io.plan.threads);
+        self.absent.extend(ours.filter(|number| !open.contains(number)).map(|number| (number, 0)));
         match io.plan.traffic.rate {
-            Some(rate) => self.pace = Some(Pace::new(timeline.start_ns, timeline.end_ns, rate, io.plan.connections, members.collect())),
-            None => self.free = members.map(|(_, key)| (key, timeline.start_ns)).collect(),
+            Some(rate) => self.pace = Some(Pace::new(timeline.start_ns, timeline.end_ns, rate, io.plan.connections, members)),
+            None => self.free = members.into_iter().map(|(_, key)| (key, timeline.start_ns)).collect(),
         }
     }
 
@@ -234,8 +249,6 @@ impl Scenario for Echo {
                 if let Some(Some(peer)) = self.peers.get_mut(key) {
                     peer.due += 1;
                     self.catch_up(key, io);
-                } else {
-                    self.tally.counts.unsent += 1;
                 }
             }
         } else if now_ns >= timeline.start_ns {
@@ -299,6 +312,8 @@ impl Scenario for Echo {
         }
         if closed_loop_goes_on {
             self.free.push((key, io.received_ns()));
+        } else if self.pace.is_some() {
+            self.resume(key, io);
         }
     }
 
@@ -312,6 +327,15 @@ impl Scenario for Echo {
         let now_ns = io.now_ns();
         for peer in std::mem::take(&mut self.peers).into_iter().flatten() {
             self.close_account(&peer, quiet, now_ns);
+        }
+        // What was to be sent and could not be: its response time is at least its age.
+        if let (Some(pace), Some(timeline)) = (&self.pace, &self.timeline) {
+            for &(number, from) in &self.absent {
+                for age_ns in pace.ages(number, from, timeline.measure_ns, now_ns) {
+                    self.tally.counts.unsent += 1;
+                    self.tally.response.censor(age_ns);
+                }
+            }
         }
         std::mem::take(&mut self.tally)
     }

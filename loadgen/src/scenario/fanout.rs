@@ -27,6 +27,10 @@ pub struct Fanout {
     timeline: Option<Timeline>,
     /// Subscribers that are gone.
     gone: Vec<Subscriber>,
+    /// Keys of the publishers.
+    publishing: Vec<usize>,
+    /// Publishers that are gone, or were never there.
+    absent: Vec<Publisher>,
     tally: FanoutTally,
 }
 
@@ -65,12 +69,21 @@ struct Publishing {
 struct Subscriber {
     channel: usize,
     acknowledged: bool,
-    /// What came from each publisher of the channel, from the first measured publication on.
-    sequences: Vec<Option<Sequence>>,
+    /// What came from each publisher of the channel.
+    streams: Vec<Stream>,
     latencies: Compact,
     corrupted: u64,
     /// Bytes of the last message with a marker in it; 0 before the first.
     marked_bytes: usize,
+}
+
+/// What a subscriber had of one publisher.
+#[derive(Clone)]
+struct Stream {
+    /// From the first publication on, as far as it is not measured.
+    warm_up: Sequence,
+    /// From the first that is measured on.
+    measured: Option<Sequence>,
 }
 
 impl FanoutTally {
@@ -95,15 +108,10 @@ impl Fanout {
             pace: None,
             timeline: None,
             gone: Vec::new(),
+            publishing: Vec::new(),
+            absent: Vec::new(),
             tally: FanoutTally::default(),
         }
-    }
-
-    fn publishers(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
-        self.roles.iter().enumerate().filter_map(|(key, role)| match role {
-            Role::Publisher(publishing) => Some((publishing.publisher.number, key)),
-            _ => None,
-        })
     }
 
     /// Publishes on this connection as long as something is due and the kernel takes it.
@@ -133,20 +141,23 @@ impl Fanout {
         let publisher = marker.sender as usize;
         // The load may be on before this thread has had its turn.
         let Some(timeline) = io.control.timeline() else { return };
-        if self.publications.channel_of(publisher) != subscriber.channel || marker.seq >= self.publications.next(publisher) {
+        let publications = &self.publications;
+        let known = publications.has(publisher) && publications.channel_of(publisher) == subscriber.channel;
+        if !known || marker.seq >= publications.next(publisher) {
             counts.corrupted += 1;
-            subscriber.corrupted += 1;
             return;
         }
+        let stream = &mut subscriber.streams[publisher / publications.channels()];
         if marker.intended_ns < timeline.measure_ns {
-            // A closed loop goes on by it.
-            self.publications.delivered(publisher, marker.seq, io.received_ns());
-            count(&io.progress().received, 1);
+            if stream.warm_up.arrive(marker.seq) != Arrival::Duplicate {
+                // A closed loop goes on by it.
+                publications.delivered(publisher, marker.seq, io.received_ns());
+                count(&io.progress().received, 1);
+            }
             return;
         }
-        let Some(first) = self.publications.first_measured(publisher) else { return };
-        let index = publisher / self.publications.channels();
-        match subscriber.sequences[index].get_or_insert_with(|| Sequence::starting_at(first)).arrive(marker.seq) {
+        let Some(first) = publications.first_measured(publisher) else { return };
+        match stream.measured.get_or_insert_with(|| Sequence::starting_at(first)).arrive(marker.seq) {
             Arrival::InOrder => {}
             Arrival::Early => return,
             Arrival::Late => counts.reordered += 1,
@@ -177,12 +188,14 @@ impl Fanout {
             subscriber.acknowledged = true;
             self.publications.subscribed(subscriber.channel);
         }
-        io.ready();
+        io.ready(key);
     }
 
     fn corrupted(&mut self, key: usize, io: &Io) {
         if let Some(Role::Subscriber(subscriber)) = self.roles.get_mut(key) {
-            subscriber.corrupted += 1;
+            // One of the warm-up must not stand for one that is missing of those measured.
+            let is_measured = io.control.timeline().is_some_and(|timeline| timeline.measure_ns <= io.received_ns());
+            subscriber.corrupted += u64::from(is_measured);
             self.tally.counts.corrupted += 1;
             count(&io.progress().received, 1);
         }
@@ -197,17 +210,20 @@ impl Fanout {
     fn close_account(&mut self, subscriber: &Subscriber, quiet: bool, now_ns: u64) {
         let (mut missing, mut lost) = (0, 0);
         let publishers = self.publications.publishers_of(subscriber.channel);
-        for (publisher, sequence) in publishers.zip(&subscriber.sequences) {
+        for (publisher, Stream { measured: sequence, .. }) in publishers.zip(&subscriber.streams) {
             let Some(first) = self.publications.first_measured(publisher) else { continue };
             let end = self.publications.next(publisher);
+            // A publication that was withdrawn has a number, but nobody was to have it.
+            let withdrawn = self.publications.withdrawn(publisher);
             let (expected, overtaken) = (end - first, sequence.as_ref().map_or(0, Sequence::overtaken));
             let absent = sequence.as_ref().map_or(expected, |sequence| sequence.missing(end));
+            let [expected, overtaken, absent] = [expected, overtaken, absent].map(|count| count.saturating_sub(withdrawn));
             self.tally.expected += expected;
             missing += absent;
             lost += if quiet { absent } else { overtaken };
-            let age_ns = |seq| now_ns.saturating_sub(self.publications.intended_ns(publisher, seq).unwrap_or(now_ns));
+            let age_ns = |seq| Some(now_ns.saturating_sub(self.publications.intended_ns(publisher, seq)?));
             let never = Sequence::starting_at(first);
-            let known = sequence.as_ref().unwrap_or(&never).absent(end).map(age_ns);
+            let known = sequence.as_ref().unwrap_or(&never).absent(end).filter_map(age_ns);
             // Of what was given up long ago only the number is known.
             let ages = known.chain(std::iter::repeat(0)).take(absent as usize);
             ages.for_each(|age_ns| self.tally.delivery.censor(age_ns));
@@ -232,13 +248,14 @@ impl Scenario for Fanout {
         if io.plan.is_publisher(number) {
             let publishing = Publishing { publisher: Publisher::new(number, self.timeline.as_ref()), partly: None };
             self.roles[key] = Role::Publisher(Box::new(publishing));
-            return io.ready();
+            self.publishing.push(key);
+            return io.ready(key);
         }
         let channel = self.publications.channel_of(io.plan.subscriber_index(number));
         self.roles[key] = Role::Subscriber(Box::new(Subscriber {
             channel,
             acknowledged: false,
-            sequences: vec![None; self.publications.publishers_of(channel).count()],
+            streams: vec![Stream { warm_up: Sequence::starting_at(0), measured: None }; self.publications.publishers_of(channel).count()],
             latencies: Compact::new(),
             corrupted: 0,
             marked_bytes: 0,
@@ -254,12 +271,16 @@ impl Scenario for Fanout {
 
     fn begin(&mut self, timeline: &Timeline, io: &mut Io) {
         self.timeline = Some(*timeline);
-        let publishers: Vec<_> = self.publishers().collect();
-        for &(_, key) in &publishers {
+        let mut publishers = Vec::new();
+        for &key in &self.publishing {
             if let Role::Publisher(publishing) = &mut self.roles[key] {
                 publishing.publisher.begin(timeline, &io.plan);
+                publishers.push((publishing.publisher.number, key));
             }
         }
+        let there = |number: &usize| publishers.iter().any(|publisher| publisher.0 == *number);
+        let numbers = (io.thread..io.plan.connections_in_all()).step_by(io.plan.threads).filter(|&number| io.plan.is_publisher(number));
+        self.absent.extend(numbers.filter(|number| !there(number)).map(|number| Publisher::new(number, Some(timeline))));
         match io.plan.traffic.rate {
             Some(rate) => self.pace = Some(Pace::new(timeline.start_ns, timeline.end_ns, rate, io.plan.fanout.publishers, publishers)),
             None => {
@@ -284,15 +305,14 @@ impl Scenario for Fanout {
             while let Some(key) = self.pace.as_mut().and_then(|pace| pace.next_due(now_ns)) {
                 match self.roles.get_mut(key) {
                     Some(Role::Publisher(publishing)) => publishing.publisher.due += 1,
-                    _ => self.tally.publisher.unsent += 1,
+                    _ => continue,
                 }
                 self.publish(key, io);
             }
         } else {
-            let keys: Vec<usize> = self.publishers().map(|(_, key)| key).collect();
-            keys.into_iter().for_each(|key| self.publish(key, io));
+            (0..self.publishing.len()).for_each(|index| self.publish(self.publishing[index], io));
         }
-        let done = self.roles.iter().all(|role| match role {
+        let done = self.publishing.iter().all(|&key| match &self.roles[key] {
             Role::Publisher(publishing) => publishing.publisher.is_done(&self.publications),
             _ => true,
         });
@@ -336,10 +356,10 @@ impl Scenario for Fanout {
         }
     }
 
-    fn ended(&mut self, key: usize, io: &mut Io) {
+    fn ended(&mut self, key: usize, _io: &mut Io) {
         match self.roles.get_mut(key).map(|role| std::mem::replace(role, Role::None)) {
             Some(Role::Subscriber(subscriber)) if subscriber.acknowledged => self.gone.push(*subscriber),
-            Some(Role::Publisher(publishing)) => self.close_publisher(publishing.publisher, io),
+            Some(Role::Publisher(publishing)) => self.absent.push(publishing.publisher),
             _ => {}
         }
     }
@@ -348,6 +368,9 @@ impl Scenario for Fanout {
         let now_ns = io.now_ns();
         for subscriber in std::mem::take(&mut self.gone) {
             self.close_account(&subscriber, true, now_ns);
+        }
+        for publisher in std::mem::take(&mut self.absent) {
+            self.close_publisher(publisher, io);
         }
         for role in std::mem::take(&mut self.roles) {
             match role {

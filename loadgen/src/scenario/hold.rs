@@ -8,8 +8,8 @@ pub struct Hold;
 impl Scenario for Hold {
     type Tally = ();
 
-    fn opened(&mut self, _key: usize, io: &mut Io) {
-        io.ready();
+    fn opened(&mut self, key: usize, io: &mut Io) {
+        io.ready(key);
     }
 
     fn message(&mut self, _key: usize, _payload: &[u8], _io: &mut Io) {}

@@ -29,6 +29,13 @@ impl Pace {
         self.start_ns + ((seq * self.senders as u64 + number as u64) as f64 * self.interval_ns) as u64
     }
 
+    /// The ages of a sender's messages from one number on, as far as they are measured and were due by now.
+    pub fn ages(&self, number: usize, from: u64, measure_ns: u64, now_ns: u64) -> impl Iterator<Item = u64> + '_ {
+        let until_ns = self.end_ns.min(now_ns);
+        let times = (from..).map(move |seq| self.intended_ns(number, seq)).take_while(move |&intended_ns| intended_ns < until_ns);
+        times.filter(move |&intended_ns| intended_ns >= measure_ns).map(move |intended_ns| now_ns - intended_ns)
+    }
+
     /// When the next message is intended; `None` after the end.
     pub fn due_ns(&self) -> Option<u64> {
         let (number, _) = self.members.get(self.member)?;

@@ -22,6 +22,8 @@ struct Publisher {
     next: AtomicU64,
     /// The first sequence number that is measured; `u64::MAX` before.
     first_measured: AtomicU64,
+    /// How many of those measured were withdrawn.
+    withdrawn: AtomicU64,
     /// Called when a publication has reached all subscribers.
     completed: OnceLock<Box<dyn Fn() + Send + Sync>>,
 }
@@ -59,7 +61,12 @@ const SLOTS: usize = 1 << 15;
 impl Publications {
     /// For so many publishers, and channels.
     pub fn new(publishers: usize, channels: usize) -> Publications {
-        let publisher = || Publisher { next: AtomicU64::new(0), first_measured: AtomicU64::new(u64::MAX), completed: OnceLock::new() };
+        let publisher = || Publisher {
+            next: AtomicU64::new(0),
+            first_measured: AtomicU64::new(u64::MAX),
+            withdrawn: AtomicU64::new(0),
+            completed: OnceLock::new(),
+        };
         let each = (SLOTS / publishers).max(16).next_power_of_two();
         Publications {
             publishers: (0..publishers).map(|_| publisher()).collect(),
@@ -71,6 +78,16 @@ impl Publications {
     /// A subscriber of this channel was acknowledged.
     pub fn subscribed(&self, channel: usize) {
         self.subscribers[channel].fetch_add(1, Relaxed);
+    }
+
+    /// The first channel that nobody has subscribed to.
+    pub fn channel_without_subscribers(&self) -> Option<usize> {
+        self.subscribers.iter().position(|subscribers| subscribers.load(Relaxed) == 0)
+    }
+
+    /// Whether there is a publisher of this number.
+    pub fn has(&self, publisher: usize) -> bool {
+        publisher < self.publishers.len()
     }
 
     /// The channel that a publisher, or the subscriber of that index, belongs to.
@@ -86,6 +103,11 @@ impl Publications {
     /// The publishers of a channel.
     pub fn publishers_of(&self, channel: usize) -> impl Iterator<Item = usize> + use<> {
         (channel..self.publishers.len()).step_by(self.subscribers.len())
+    }
+
+    /// How many subscribers a publication of this publisher is to reach.
+    pub fn subscribers_of(&self, publisher: usize) -> u32 {
+        self.subscribers[self.channel_of(publisher)].load(Relaxed)
     }
 
     /// What to call when a publication of this publisher is complete, from whatever thread.
@@ -110,7 +132,7 @@ impl Publications {
         let seq = account.next.load(Relaxed);
         let slot = self.slot(publisher, seq);
         self.close(slot, publisher, now_ns, completion);
-        let subscribers = self.subscribers[self.channel_of(publisher)].load(Relaxed);
+        let subscribers = self.subscribers_of(publisher);
         slot.subscribers.store(subscribers, Relaxed);
         slot.intended_ns.store(intended_ns, Relaxed);
         slot.handed_ns.store(now_ns, Relaxed);
@@ -129,6 +151,26 @@ impl Publications {
     /// The kernel has all of a publication.
     pub fn handed(&self, publisher: usize, seq: u64, at_ns: u64) {
         self.slot(publisher, seq).handed_ns.store(at_ns, Relaxed);
+    }
+
+    /// Takes back a publication that the server did not accept, so that no subscriber misses it and a closed loop goes on. `false` where a
+    /// subscriber has it all the same: then it stands.
+    pub fn withdraw(&self, publisher: usize, seq: u64, now_ns: u64) -> bool {
+        let slot = self.slot(publisher, seq);
+        if slot.state.compare_exchange((seq + 1) << 32, 0, Relaxed, Relaxed).is_err() {
+            return false;
+        }
+        slot.subscribers.store(0, Relaxed);
+        slot.last_ns.store(now_ns, Relaxed);
+        if self.first_measured(publisher).is_some_and(|first| seq >= first) {
+            self.publishers[publisher].withdrawn.fetch_add(1, Relaxed);
+        }
+        true
+    }
+
+    /// How many of a publisher's measured publications were withdrawn: their sequence numbers are missing for all subscribers.
+    pub fn withdrawn(&self, publisher: usize) -> u64 {
+        self.publishers[publisher].withdrawn.load(Relaxed)
     }
 
     /// Counts a delivery; gives when the publication was handed to the kernel, unless it is too long ago.
@@ -188,7 +230,8 @@ impl Publications {
     fn close(&self, slot: &Slot, publisher: usize, now_ns: u64, completion: &mut Completion) {
         let state = slot.state.load(Relaxed);
         let (seq, count) = ((state >> 32).wrapping_sub(1), state as u32);
-        if state == 0 || self.first_measured(publisher).is_none_or(|first| seq < (first & 0xffff_ffff)) {
+        // A delivery may have counted itself just after the slot was emptied.
+        if state >> 32 == 0 || self.first_measured(publisher).is_none_or(|first| seq < (first & 0xffff_ffff)) {
             return;
         }
         let intended_ns = slot.intended_ns.load(Relaxed);
@@ -224,6 +267,13 @@ impl Default for Completion {
 }
 
 impl Completion {
+    /// Counts a publication that reached nobody, at its age.
+    pub fn censor(&mut self, age_ns: u64) {
+        self.first.censor(age_ns);
+        self.median.censor(age_ns);
+        self.last.censor(age_ns);
+    }
+
     /// Takes in another publisher's.
     pub fn merge(&mut self, other: &Completion) {
         self.first.merge(&other.first);
@@ -266,6 +316,21 @@ mod tests {
         publications.finish(0, 3_000, &mut completion);
         assert_eq!((completion.first.count(), completion.first.censored()), (1, 0));
         assert_eq!((completion.last.count(), completion.last.censored()), (1, 1));
+    }
+
+    #[test]
+    fn what_is_withdrawn_is_missed_by_nobody() {
+        let (publications, mut completion) = (Publications::new(1, 1), Completion::default());
+        publications.subscribed(0);
+        publications.begin(0, 1_000, 1_000, true, &mut completion);
+        assert!(publications.withdraw(0, 0, 1_500));
+        assert_eq!((publications.withdrawn(0), publications.completed_ns(0)), (1, Some(1_500)));
+        assert_eq!((publications.delivered(0, 0, 1_600), publications.intended_ns(0, 0)), (None, None));
+        publications.begin(0, 2_000, 2_000, true, &mut completion);
+        publications.delivered(0, 1, 2_500);
+        assert!(!publications.withdraw(0, 1, 2_600), "a subscriber has it");
+        publications.finish(0, 3_000, &mut completion);
+        assert_eq!((publications.withdrawn(0), completion.last.count(), completion.last.censored()), (1, 1, 0));
     }
 
     #[test]

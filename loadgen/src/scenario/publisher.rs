@@ -53,6 +53,8 @@ pub struct PublisherTally {
     pub sent: u64,
     /// Publications that came due and did not go.
     pub unsent: u64,
+    /// Their deliveries, censored.
+    pub undelivered: Latency,
 }
 
 impl Publisher {
@@ -110,9 +112,25 @@ impl Publisher {
     }
 
     /// The server has answered, so that the next publication may go.
-    pub fn answered(&mut self, handed_ns: u64, now_ns: u64) {
-        self.tally.answer.record(now_ns - handed_ns);
+    pub fn answered(&mut self, intended_ns: u64, handed_ns: u64, now_ns: u64) {
+        if intended_ns >= self.measure_ns {
+            self.tally.answer.record(now_ns - handed_ns);
+        }
         self.free_ns = now_ns;
+    }
+
+    /// The server did not take the publication: it is withdrawn, unless a subscriber has it all the same. Gives whether it was withdrawn.
+    pub fn failed(&mut self, now_ns: u64, publications: &Publications) -> bool {
+        let Some(&Current { seq, intended_ns, begun_ns }) = self.current.as_ref() else { return false };
+        let withdrawn = publications.withdraw(self.number, seq, now_ns);
+        if withdrawn {
+            self.current = None;
+            self.tally.unsent += u64::from(intended_ns >= self.measure_ns);
+        } else {
+            self.handed(begun_ns, publications);
+        }
+        self.free_ns = now_ns;
+        withdrawn
     }
 
     /// Whether a closed loop has published its share and seen it delivered. An open loop ends by its schedule.
@@ -122,8 +140,14 @@ impl Publisher {
 
     /// The end.
     pub fn finish(&mut self, pace: Option<&Pace>, publications: &Publications, now_ns: u64) {
-        let unsent = (publications.next(self.number)..self.due).filter_map(|seq| Some(pace?.intended_ns(self.number, seq)));
-        self.tally.unsent += unsent.filter(|&intended_ns| intended_ns >= self.measure_ns).count() as u64;
+        if let Some(pace) = pace {
+            let subscribers = publications.subscribers_of(self.number);
+            for age_ns in pace.ages(self.number, publications.next(self.number), self.measure_ns, now_ns) {
+                self.tally.unsent += 1;
+                self.tally.undelivered.censor_all(age_ns, u64::from(subscribers));
+                self.tally.completion.censor(age_ns);
+            }
+        }
         publications.finish(self.number, now_ns, &mut self.tally.completion);
     }
 }
@@ -154,5 +178,6 @@ impl PublisherTally {
         self.completion.merge(&other.completion);
         self.sent += other.sent;
         self.unsent += other.unsent;
+        self.undelivered.merge(&other.undelivered);
     }
 }

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    engine::{self, Control, Destinations, Opened, Outcome, Scenario, Setup, Trouble},
+    engine::{self, Control, Destinations, Opened, Outcome, Scenario, Setup, Trouble, addresses},
     metrics,
     payload::{Payloads, Template},
     plan::{Plan, Publish},
@@ -107,14 +107,27 @@ fn perform<S: Scenario>(
     let control = Arc::new(Control::new(Clock::start(), plan.threads, http_publishers));
     let setup =
         Setup { plan: plan.clone(), destinations: stage.destinations.clone(), payloads: payloads.clone(), control: control.clone() };
+    // Before the first thread, which would have to be stopped again.
+    let http_publisher = match (publications, &plan.fanout.publish) {
+        (Some(publications), Publish::Http { url, fields }) => Some(HttpPublisher {
+            plan: plan.clone(),
+            payloads: payloads.clone(),
+            control: control.clone(),
+            publications: publications.clone(),
+            url: url.clone(),
+            addresses: addresses(url)?,
+            target: Template::parse(&url.target).map_err(|error| format!("{url}: {error}"))?,
+            fields: fields.clone(),
+        }),
+        _ => None,
+    };
     let cannot = |error: io::Error| format!("cannot run a thread: {error}");
     thread::scope(|scope| {
         let mut threads = Vec::new();
         for thread in 0..plan.threads {
             let (setup, scenario) = (&setup, &scenario);
             let run = move || {
-                pin(&setup.plan.pin, thread)?;
-                let outcome = engine::run(setup, thread, scenario(thread));
+                let outcome = pin(&setup.plan.pin, thread).and_then(|()| engine::run(setup, thread, scenario(thread)));
                 // A thread that cannot go on must not be waited for.
                 outcome.inspect_err(|_| setup.control.give_up())
             };
@@ -122,22 +135,20 @@ fn perform<S: Scenario>(
             threads.push(started.inspect_err(|_| control.close(true)).map_err(cannot)?);
         }
         let mut publishers = Vec::new();
-        if let (Some(publications), Publish::Http { url, fields }) = (publications, &plan.fanout.publish) {
-            for number in 0..http_publishers {
-                let publisher = HttpPublisher {
-                    plan: plan.clone(),
-                    payloads: payloads.clone(),
-                    control: control.clone(),
-                    publications: publications.clone(),
-                    url: url.clone(),
-                    target: Template::parse(&url.target).map_err(|error| format!("{url}: {error}"))?,
-                    fields: fields.clone(),
-                };
-                publishers.push(scope.spawn(move || publisher.run(number)));
-            }
+        for number in 0..http_publishers {
+            let Some(publisher) = http_publisher.clone() else { break };
+            let started = thread::Builder::new().name(format!("post-{number}")).spawn_scoped(scope, move || publisher.run(number));
+            publishers.push(started.inspect_err(|_| control.close(true)).map_err(cannot)?);
         }
         let (server, show) = (stage.server.as_deref_mut(), &mut *stage.show);
-        let director = &mut Director { plan: &plan, control: control.clone(), server, interrupted: stage.interrupted, show };
+        let director = &mut Director {
+            plan: &plan,
+            control: control.clone(),
+            publications: publications.map(Arc::as_ref),
+            server,
+            interrupted: stage.interrupted,
+            show,
+        };
         let mut conduct = director.conduct();
         let (mut tallies, mut opened, mut uses, mut posted) = (Vec::new(), Opened::default(), Vec::new(), Vec::new());
         for thread in threads {
@@ -147,7 +158,7 @@ fn perform<S: Scenario>(
             uses.push(thread);
         }
         for publisher in publishers {
-            let (tally, trouble): (PublisherTally, Trouble) = publisher.join().map_err(|_| "a thread panicked")??;
+            let (tally, trouble): (PublisherTally, Trouble) = publisher.join().map_err(|_| "a thread panicked")?;
             posted.push(tally);
             opened.trouble.merge(trouble);
         }
@@ -217,6 +228,7 @@ impl Performance<FanoutTally> {
         tallies.for_each(|tally| all.merge(&tally));
         self.posted.iter().for_each(|posted| all.publisher.merge(posted));
         let publisher = &all.publisher;
+        all.delivery.merge(&publisher.undelivered);
         (all.counts.sent, all.counts.unsent) = (publisher.sent, publisher.unsent);
         let mut values = message_values(&all.counts, self.rate(plan, &all.counts));
         values.insert("delivery", Value::Latency(all.delivery));
@@ -269,17 +281,18 @@ impl<T> Performance<T> {
         }
         values.insert("connected", Value::Count(opened.total.count()));
         values.insert("failed", Value::Count(opened.failed));
-        let wall_ns = after.wall_ns_since(before).max(1) as f64;
+        let wall_ns = conduct.at_end.wall_ns_since(before).max(1) as f64;
         let operations = operations.filter(|&operations| operations > 0);
-        let mut used = |cpu: &'static str, each: &'static str, cpu_ns: u64| {
-            values.insert(cpu, Value::Number(cpu_ns as f64 / wall_ns));
+        let mut used = |cpu: &'static str, each: &'static str, at_end_ns: u64, cpu_ns: u64| {
+            values.insert(cpu, Value::Number(at_end_ns as f64 / wall_ns));
             if let Some(operations) = operations {
                 values.insert(each, Value::Number(cpu_ns as f64 / 1e3 / operations as f64));
             }
         };
-        used("generator.cpu", "generator.cpu_us_per_msg", after.own_cpu_ns_since(before));
-        if let Some(cpu_ns) = after.server_cpu_ns_since(before) {
-            used("server.cpu", "server.cpu_us_per_msg", cpu_ns);
+        let at_end = &conduct.at_end;
+        used("generator.cpu", "generator.cpu_us_per_msg", at_end.own_cpu_ns_since(before), after.own_cpu_ns_since(before));
+        if let Some((at_end_ns, cpu_ns)) = at_end.server_cpu_ns_since(before).zip(after.server_cpu_ns_since(before)) {
+            used("server.cpu", "server.cpu_us_per_msg", at_end_ns, cpu_ns);
         }
         for (name, bytes) in [("generator.rss", after.own_bytes), ("server.rss", after.server_bytes)] {
             if let Some(bytes) = bytes {

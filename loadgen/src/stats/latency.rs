@@ -48,7 +48,12 @@ impl Latency {
 
     /// Counts one that is unanswered at the age of `age_ns` nanoseconds.
     pub fn censor(&mut self, age_ns: u64) {
-        self.censored.get_or_insert_with(histogram).saturating_record(age_ns.min(NS_MAX));
+        self.censor_all(age_ns, 1);
+    }
+
+    /// Counts so many that are unanswered at the same age.
+    pub fn censor_all(&mut self, age_ns: u64, count: u64) {
+        self.censored.get_or_insert_with(histogram).saturating_record_n(age_ns.min(NS_MAX), count);
     }
 
     /// Adds all that `other` holds.

@@ -8,8 +8,6 @@ const POINTS_MIN: usize = 5;
 pub struct Line {
     /// The median of the slopes of all pairs of points: y per x.
     pub slope: f64,
-    /// y at x = 0.
-    pub intercept: f64,
     /// The median distance of the points from the line, in y.
     pub residual: f64,
 }
@@ -24,7 +22,7 @@ impl Line {
         let slope = median(pairs.filter(|(a, b)| a.0 != b.0).map(|(a, b)| (b.1 - a.1) / (b.0 - a.0)))?;
         let intercept = median(points.iter().map(|(x, y)| y - slope * x))?;
         let residual = median(points.iter().map(|(x, y)| (y - slope * x - intercept).abs()))?;
-        Some(Line { slope, intercept, residual })
+        Some(Line { slope, residual })
     }
 }
 
@@ -45,7 +43,7 @@ mod tests {
     fn no_line_through_too_little() {
         let points: Vec<(f64, f64)> = (0..5).map(|x| (f64::from(x), 1.0)).collect();
         assert_eq!(Line::fit(&points[..4]), None);
-        assert_eq!(Line::fit(&points), Some(Line { slope: 0.0, intercept: 1.0, residual: 0.0 }));
+        assert_eq!(Line::fit(&points), Some(Line { slope: 0.0, residual: 0.0 }));
         assert_eq!(Line::fit(&[(3.0, 1.0); 9]), None);
     }
 
@@ -64,7 +62,7 @@ mod tests {
             for (place, y) in wrong {
                 points[place].1 = y;
             }
-            prop_assert_eq!(Line::fit(&points), Some(Line { slope, intercept, residual: 0.0 }));
+            prop_assert_eq!(Line::fit(&points), Some(Line { slope, residual: 0.0 }));
         }
 
         #[test]

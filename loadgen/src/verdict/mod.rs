@@ -36,7 +36,7 @@ pub enum Kind {
     Throttled,
     /// Generator and server filled the same CPUs and took time from each other.
     SharedCpu,
-    /// The rate was not the same over the run.
+    /// The rate was not the same over the run, or the memory of `idle` did not grow with the connections.
     NotSteady,
     /// Too short, or too few samples.
     ShortSample,
@@ -116,7 +116,7 @@ pub struct Finding {
     pub text: String,
 }
 
-/// What was seen of a run. All times and counts are those of the measured interval, without warm-up.
+/// What was seen of a run: between the readings before and after what was measured, without warm-up, unless a field says otherwise.
 #[derive(Clone, Debug)]
 pub struct Observed {
     /// What kind of load.
@@ -137,6 +137,8 @@ pub struct Observed {
     pub generator_cpus: BTreeSet<usize>,
     /// The server's process, where it is known.
     pub server: Option<ServerUse>,
+    /// `idle` with a server that is known: its memory over the connections.
+    pub slope: Option<Slope>,
     /// The machine's CPUs.
     pub cpus: CpuUse,
     /// Open files, those of the connections and others.
@@ -147,9 +149,9 @@ pub struct Observed {
     pub time_wait: Option<u64>,
     /// Connections that a full queue turned away; `None` where the server is not on this machine.
     pub listen_overflows: Option<u64>,
-    /// Where `--deflate` was given.
+    /// Where `--deflate` was given; of the whole run.
     pub deflate: Option<Deflate>,
-    /// Where the server broke the protocol.
+    /// Where the server broke the protocol, at any time of the run.
     pub bad_peer: Option<BadPeer>,
 }
 
@@ -199,6 +201,17 @@ pub struct ServerUse {
     pub is_same: bool,
 }
 
+/// The line through the server's memory on the steps of `idle`.
+#[derive(Clone, Copy, Debug)]
+pub struct Slope {
+    /// What each connection added.
+    pub per_connection_bytes: f64,
+    /// The median distance of the steps from the line.
+    pub scatter_bytes: f64,
+    /// Those of the last step.
+    pub connections: u64,
+}
+
 /// The machine's CPUs; `None` for what the kernel does not tell.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct CpuUse {
@@ -221,7 +234,7 @@ pub struct Supply {
     pub needed: u64,
     /// What there is.
     pub available: u64,
-    /// How often the kernel refused it.
+    /// How often the kernel refused it in the whole run.
     pub refused: u64,
 }
 
@@ -305,6 +318,7 @@ mod tests {
                 cpus: BTreeSet::from([0]),
                 is_same: true,
             }),
+            slope: None,
             cpus: CpuUse {
                 online: Some(4),
                 busy: Some(0.5),

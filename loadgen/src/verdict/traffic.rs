@@ -1,9 +1,9 @@
-//! The rules about what was sent and measured: enough, steadily, as asked. Imports the verdict's terms.
+//! The rules about what was sent and measured: enough, steadily, as asked. Imports the verdict's terms and `units`.
 
 use std::time::Duration;
 
-use super::{Finding, Kind, Observed, OpenLoop, invalid, per_cent, warning};
-use crate::metrics::Scenario;
+use super::{Finding, Kind, Observed, OpenLoop, Slope, invalid, per_cent, warning};
+use crate::{metrics::Scenario, units::rounded_bytes};
 
 /// A delay of sends that can explain a rate that was not kept; below it, the timers' own.
 const LAG_EXPLAINS: Duration = Duration::from_millis(1);
@@ -17,6 +17,10 @@ const GAP: f64 = 0.5;
 /// Below these, a series has too few seconds, or too few messages in each, to tell a change from chance.
 const SERIES_SECONDS_MIN: usize = 4;
 const SERIES_MEDIAN_MIN: u64 = 100;
+/// How far the steps of `idle` may be off their line, as a part of what all connections added.
+const SCATTER_PART_OF_GROWTH: f64 = 0.10;
+/// Connections that added less were served from what the server had free: an allocator takes memory from the kernel in pieces of about this size.
+const GROWTH_MIN_BYTES: f64 = 64.0 * 1024.0;
 
 pub(super) fn send_rate_short(seen: &Observed) -> Option<Finding> {
     let open_loop = seen.open_loop.filter(|open_loop| open_loop.is_short())?;
@@ -33,6 +37,9 @@ pub(super) fn send_rate_short(seen: &Observed) -> Option<Finding> {
 }
 
 pub(super) fn not_steady(seen: &Observed) -> Option<Finding> {
+    if let Some(slope) = seen.slope {
+        return uneven_growth(slope);
+    }
     let whole = median(&seen.series);
     if seen.scenario == Scenario::Idle || seen.series.len() < SERIES_SECONDS_MIN || whole < SERIES_MEDIAN_MIN {
         return None;
@@ -49,6 +56,26 @@ pub(super) fn not_steady(seen: &Observed) -> Option<Finding> {
         format!("the median second had {first} messages in the first half and {second} in the second: {mend}")
     };
     (first.abs_diff(second) as f64 > HALVES_APART * first.max(second) as f64).then(|| warning(Kind::NotSteady, text()))
+}
+
+fn uneven_growth(Slope { per_connection_bytes, scatter_bytes, connections }: Slope) -> Option<Finding> {
+    let growth = per_connection_bytes * connections as f64;
+    let text = if growth < GROWTH_MIN_BYTES {
+        let [growth, min] = [growth, GROWTH_MIN_BYTES].map(rounded_bytes);
+        format!(
+            "the server's memory grew by {growth} over {connections} connections, below {min}: they were served from what it had free \
+             already, so measure a freshly started server, or raise -c"
+        )
+    } else if scatter_bytes > SCATTER_PART_OF_GROWTH * growth {
+        let [growth, scatter] = [growth, scatter_bytes].map(rounded_bytes);
+        format!(
+            "the server's memory did not grow with the connections: the steps are {scatter} off a line that rises by {growth}, so measure \
+             a freshly started server, or raise -c, --steps or --settle"
+        )
+    } else {
+        return None;
+    };
+    Some(warning(Kind::NotSteady, text))
 }
 
 pub(super) fn short_sample(seen: &Observed) -> Option<Finding> {
@@ -115,6 +142,19 @@ mod tests {
         assert_eq!(verdict(&[1000, 1000, 10]), None, "too short");
         assert_eq!(verdict(&[10, 10, 1, 10]), None, "too few");
         assert_eq!(severity(&Observed { scenario: Scenario::Idle, ..series(&[1000, 0, 1000, 1000]) }, Kind::NotSteady), None);
+    }
+
+    #[test]
+    fn memory_that_does_not_grow_with_the_connections_is_not_steady() {
+        let idle = |per_connection_bytes, scatter_bytes| {
+            let slope = Slope { per_connection_bytes, scatter_bytes, connections: 1000 };
+            Observed { scenario: Scenario::Idle, series: Vec::new(), samples: 1000, slope: Some(slope), ..calm() }
+        };
+        let verdict = |each, scatter| severity(&idle(each, scatter), Kind::NotSteady);
+        assert_eq!([verdict(1000.0, 100_000.0), verdict(66.0, 0.0)], [None, None]);
+        assert_eq!([verdict(1000.0, 100_001.0), verdict(65.0, 0.0), verdict(-9000.0, 0.0)], [Some(Severity::Warning); 3]);
+        assert!(text(&idle(0.0, 0.0), Kind::NotSteady).starts_with("the server's memory grew by 0B over 1000 connections, below 64.0KiB"));
+        assert!(text(&idle(4096.0, 1_048_576.0), Kind::NotSteady).contains("the steps are 1.00MiB off a line that rises by 3.91MiB"));
     }
 
     #[test]
