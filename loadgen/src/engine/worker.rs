@@ -400,6 +400,8 @@ impl<S: Scenario> Worker<S> {
     fn ended(&mut self, key: usize, text: &str) {
         match &self.io.links[key].state {
             State::Closing => self.drop_link(key),
+            // The run is over; other threads' closing may have moved the server to close all.
+            State::Open if self.io.control.is_closing() => self.drop_link(key),
             State::Open => {
                 self.drop_link(key);
                 self.count_failed(text);
