@@ -110,6 +110,15 @@ fn what_stays_unanswered_is_censored_at_its_age() {
     assert_eq!(report.count("received"), 500);
 }
 
+/// The stall is longer than nobody's patience but that of --timeout, which is 10 s.
+#[test]
+fn what_is_answered_late_is_not_lost() {
+    let stall = Stall { after: 400, length: Duration::from_millis(2500) };
+    let server = Faulty::start(Behaviour { stall: Some(stall), ..Behaviour::default() });
+    let report = Load::new(&format!("echo {} -c 4 -R 500 -n 500 --warmup 0s", server.url("/echo"))).run().judged(0);
+    assert_eq!((report.count("received"), report.count("unanswered"), report.count("loss")), (500, 0, 0));
+}
+
 #[test]
 fn a_percentile_of_too_few_samples_is_not_given() {
     let server = exact();

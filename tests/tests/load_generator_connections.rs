@@ -1,6 +1,6 @@
 //! `fantail-load connect`, `idle` and `doctor`: connections in masses.
 
-use fantail_tests::{Load, Server, raise_descriptor_limit};
+use fantail_tests::{Behaviour, Faulty, Load, Opened, Server, raise_descriptor_limit};
 
 const UPGRADES: u64 = 2000;
 
@@ -22,6 +22,23 @@ fn connections_are_closed_and_opened_again() {
         .run()
         .judged(0);
     assert_eq!((report.count("connected"), report.count("failed")), (UPGRADES, 0));
+}
+
+/// A FIN may come in one piece with the last data, and must be seen.
+#[test]
+fn connections_that_the_server_ends_are_not_held() {
+    for opened in [Opened::Ended, Opened::Closed(1001), Opened::Reset] {
+        let server = Faulty::start(Behaviour { opened, ..Behaviour::default() });
+        let line = format!("idle {} -c 50 --settle 100ms", server.url("/echo"));
+        let report = Load::new(&line).run().coded(99);
+        assert_eq!((report.count("connected"), report.count("failed")), (50, 50), "{opened:?}");
+    }
+}
+
+#[test]
+fn a_cpu_that_is_not_there_is_no_run() {
+    let server = Server::start("epoll", &[]);
+    Load::new(&format!("echo ws://{}/echo -c 1 --pin 1000", server.edge)).run_as_is().could_not_run(&["thread"]);
 }
 
 #[test]

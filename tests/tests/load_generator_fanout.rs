@@ -125,6 +125,15 @@ fn publications_that_are_refused_are_no_run() {
     ended.could_not_run(&["500"]);
 }
 
+/// Both URLs name a channel, but nobody can subscribe to the second.
+#[test]
+fn a_channel_that_nobody_hears_is_no_run() {
+    let server = Faulty::start(Behaviour::default());
+    let refused = "ws://127.0.0.1:9/raw/${channel}";
+    let line = format!("fanout {0} {refused} --publish-url {0} -c 2 --channels 2 -n 10 --warmup 0s", server.url("/raw/${channel}"));
+    Load::new(&line).run_as_is().could_not_run(&["channel", "no subscriber"]);
+}
+
 /// Four subscribers and one publisher a channel: half of the deliveries there would be with one channel.
 #[test]
 fn channels_are_apart() {
