@@ -106,7 +106,7 @@ struct Worker<S> {
     destinations: Arc<Destinations>,
     /// The protocol's state of each connection, beside `io.links`, so that a message may be lent while the scenario sends.
     websockets: Vec<WebSocket>,
-    /// Connections that are being opened, the oldest first: key, number and when it is too late.
+    /// Connections that are being opened or, with `--close`, closed, the oldest first: key, number and when it is too late.
     waiting: VecDeque<(usize, usize, u64)>,
     /// Connections with more to receive than their share of a turn.
     again: Vec<usize>,
@@ -209,7 +209,8 @@ impl<S: Scenario> Worker<S> {
                     self.opener.gone();
                     count(&self.io.progress().settled, 1);
                     let trouble = &mut self.io.opened.trouble;
-                    trouble.ports_ran_out |= error.kind() == ErrorKind::AddrNotAvailable;
+                    // The latter from bind, where the source address is given.
+                    trouble.ports_ran_out |= matches!(error.kind(), ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse);
                     trouble.descriptors_ran_out |= error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error());
                     let address = self.io.address_of(destination, number);
                     self.count_failed(&format!("cannot connect to {address}: {error}"));

@@ -84,7 +84,8 @@ impl Director<'_> {
             metrics::Scenario::Idle => self.climb(&mut conduct),
             metrics::Scenario::Echo | metrics::Scenario::Fanout => {
                 self.open(self.plan.connections_in_all(), &mut conduct);
-                if let Some(channel) = self.publications.and_then(Publications::channel_without_subscribers) {
+                let empty = self.publications.and_then(Publications::channel_without_subscribers);
+                if let Some(channel) = empty.filter(|_| !self.is_interrupted()) {
                     conduct
                         .broken_off
                         .get_or_insert_with(|| format!("channel {channel} of {} has no subscriber", self.plan.fanout.channels));
