@@ -123,21 +123,11 @@ impl Io {
         self.links.get(key).is_some_and(|link| link.is_open() && !link.is_blocked())
     }
 
-    /// Says that the connection's first exchange is done.
-    pub fn ready(&mut self, key: usize) {
-        self.settle(key);
-    }
-
-    /// It is known whether the connection can be used; said once of each.
-    pub(super) fn settle(&mut self, key: usize) {
+    /// It is known whether the connection can be used: its first exchange is done, or it failed. Counts once for each.
+    pub fn settle(&mut self, key: usize) {
         if !std::mem::replace(&mut self.links[key].settled, true) {
             count(&self.progress().settled, 1);
         }
-    }
-
-    /// Counts something that went wrong and is no connection's end.
-    pub fn trouble(&mut self, text: &str) {
-        self.opened.trouble.count(text);
     }
 
     /// The fingerprint of the plan's message that was sent last.

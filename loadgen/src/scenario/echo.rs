@@ -217,7 +217,7 @@ impl Scenario for Echo {
         }
         let number = io.number(key);
         self.peers[key] = Some(Peer { number, window: Window::default(), due: 0, freed_ns: 0, begun_ns: None, answer_bytes: 0 });
-        io.ready(key);
+        io.settle(key);
     }
 
     fn begin(&mut self, timeline: &Timeline, io: &mut Io) {

@@ -54,15 +54,9 @@ pub struct FanoutTally {
 /// What a connection is for, by its key.
 enum Role {
     None,
-    Publisher(Box<Publishing>),
+    /// Over a WebSocket.
+    Publisher(Box<Publisher>),
     Subscriber(Box<Subscriber>),
-}
-
-/// A publisher over a WebSocket.
-struct Publishing {
-    publisher: Publisher,
-    /// The publication of which the kernel has not taken all.
-    partly: Option<u64>,
 }
 
 /// One subscriber.
@@ -117,17 +111,18 @@ impl Fanout {
     /// Publishes on this connection as long as something is due and the kernel takes it.
     fn publish(&mut self, key: usize, io: &mut Io) {
         loop {
-            let Some(Role::Publisher(publishing)) = self.roles.get_mut(key) else { return };
+            let Some(Role::Publisher(publisher)) = self.roles.get_mut(key) else { return };
             if !io.is_free(key) || io.control.is_stopped() {
                 return;
             }
             let now_ns = io.now_ns();
-            let Some((marker, subscribers)) = publishing.publisher.next(self.pace.as_ref(), now_ns, &self.publications) else { return };
+            let Some((marker, subscribers)) = publisher.next(self.pace.as_ref(), now_ns, &self.publications) else { return };
             // Before it goes: whoever counts the deliveries must know of them.
             count(&io.progress().expected, u64::from(subscribers));
             match io.send_message(key, &marker) {
-                Sent::Whole(handed_ns) => publishing.publisher.handed(handed_ns, &self.publications),
-                Sent::Partly(_) => publishing.partly = Some(marker.seq),
+                Sent::Whole(handed_ns) => publisher.handed(handed_ns, &self.publications),
+                // The engine says when the rest is gone.
+                Sent::Partly(_) => {}
                 Sent::Gone => return,
             }
             count(&io.progress().sent, 1);
@@ -188,7 +183,7 @@ impl Fanout {
             subscriber.acknowledged = true;
             self.publications.subscribed(subscriber.channel);
         }
-        io.ready(key);
+        io.settle(key);
     }
 
     fn corrupted(&mut self, key: usize, io: &Io) {
@@ -246,10 +241,9 @@ impl Scenario for Fanout {
         }
         let number = io.number(key);
         if io.plan.is_publisher(number) {
-            let publishing = Publishing { publisher: Publisher::new(number, self.timeline.as_ref()), partly: None };
-            self.roles[key] = Role::Publisher(Box::new(publishing));
+            self.roles[key] = Role::Publisher(Box::new(Publisher::new(number, self.timeline.as_ref())));
             self.publishing.push(key);
-            return io.ready(key);
+            return io.settle(key);
         }
         let channel = self.publications.channel_of(io.plan.subscriber_index(number));
         self.roles[key] = Role::Subscriber(Box::new(Subscriber {
@@ -273,9 +267,9 @@ impl Scenario for Fanout {
         self.timeline = Some(*timeline);
         let mut publishers = Vec::new();
         for &key in &self.publishing {
-            if let Role::Publisher(publishing) = &mut self.roles[key] {
-                publishing.publisher.begin(timeline, &io.plan);
-                publishers.push((publishing.publisher.number, key));
+            if let Role::Publisher(publisher) = &mut self.roles[key] {
+                publisher.begin(timeline, &io.plan);
+                publishers.push((publisher.number, key));
             }
         }
         let there = |number: &usize| publishers.iter().any(|publisher| publisher.0 == *number);
@@ -304,7 +298,7 @@ impl Scenario for Fanout {
         if self.pace.is_some() {
             while let Some(key) = self.pace.as_mut().and_then(|pace| pace.next_due(now_ns)) {
                 match self.roles.get_mut(key) {
-                    Some(Role::Publisher(publishing)) => publishing.publisher.due += 1,
+                    Some(Role::Publisher(publisher)) => publisher.due += 1,
                     _ => continue,
                 }
                 self.publish(key, io);
@@ -313,17 +307,15 @@ impl Scenario for Fanout {
             (0..self.publishing.len()).for_each(|index| self.publish(self.publishing[index], io));
         }
         let done = self.publishing.iter().all(|&key| match &self.roles[key] {
-            Role::Publisher(publishing) => publishing.publisher.is_done(&self.publications),
+            Role::Publisher(publisher) => publisher.is_done(&self.publications),
             _ => true,
         });
         io.progress().done.store(done, Relaxed);
     }
 
     fn handed(&mut self, key: usize, at_ns: u64, io: &mut Io) {
-        if let Some(Role::Publisher(publishing)) = self.roles.get_mut(key)
-            && publishing.partly.take().is_some()
-        {
-            publishing.publisher.handed(at_ns, &self.publications);
+        if let Some(Role::Publisher(publisher)) = self.roles.get_mut(key) {
+            publisher.handed(at_ns, &self.publications);
             self.publish(key, io);
         }
     }
@@ -359,7 +351,7 @@ impl Scenario for Fanout {
     fn ended(&mut self, key: usize, _io: &mut Io) {
         match self.roles.get_mut(key).map(|role| std::mem::replace(role, Role::None)) {
             Some(Role::Subscriber(subscriber)) if subscriber.acknowledged => self.gone.push(*subscriber),
-            Some(Role::Publisher(publishing)) => self.absent.push(publishing.publisher),
+            Some(Role::Publisher(publisher)) => self.absent.push(*publisher),
             _ => {}
         }
     }
@@ -375,7 +367,7 @@ impl Scenario for Fanout {
         for role in std::mem::take(&mut self.roles) {
             match role {
                 Role::Subscriber(subscriber) if subscriber.acknowledged => self.close_account(&subscriber, quiet, now_ns),
-                Role::Publisher(publishing) => self.close_publisher(publishing.publisher, io),
+                Role::Publisher(publisher) => self.close_publisher(*publisher, io),
                 _ => {}
             }
         }

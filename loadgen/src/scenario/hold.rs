@@ -9,7 +9,7 @@ impl Scenario for Hold {
     type Tally = ();
 
     fn opened(&mut self, key: usize, io: &mut Io) {
-        io.ready(key);
+        io.settle(key);
     }
 
     fn message(&mut self, _key: usize, _payload: &[u8], _io: &mut Io) {}
