@@ -48,7 +48,7 @@ pub struct ServeArgs {
     /// Worker threads; 0: one per core
     #[arg(long, value_name = "N")]
     workers: Option<String>,
-    /// How the kernel reports events: auto or epoll
+    /// How the kernel reports events: auto, uring or epoll
     #[arg(long, value_name = "DRIVER")]
     driver: Option<String>,
     /// TOML file with settings

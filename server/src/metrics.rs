@@ -87,6 +87,12 @@ pub struct Metrics {
     pub conflated: Counter,
     /// Connections closed for what the peer did wrong.
     pub peer_errors: Counter,
+    /// Receive operations given to the kernel; only a driver whose receives are operations counts them, here and below.
+    pub receives_begun: Counter,
+    /// Receive operations that have ended.
+    pub receives_ended: Counter,
+    /// Receive operations that ended for want of a buffer.
+    pub receive_buffers_exhausted: Counter,
     /// From a publication to the end of the turn that sent it to this worker's subscribers.
     pub delivery: Histogram,
 }

@@ -13,7 +13,11 @@ use crate::{
     config::{Config, DriverChoice},
     context::Context,
     demo::File,
-    driver::epoll::Epoll,
+    driver::{
+        self,
+        epoll::Epoll,
+        uring::{self, Uring},
+    },
     hub::{Hub, Mail, Mailbox},
     metrics::Metrics,
     worker::{self, Room, Worker},
@@ -23,8 +27,8 @@ use crate::{
 const LISTEN_BACKLOG: i32 = 4096;
 /// Descriptors that are no client's: standard streams, the internal port and its clients, logs.
 const DESCRIPTORS_RESERVED: usize = 64;
-/// Descriptors of a worker's own: listener, epoll, waker.
-const DESCRIPTORS_PER_WORKER: usize = 3;
+/// Descriptors of a worker's own: listener, ring, the runtime's ring, and an eventfd twice; with epoll fewer.
+const DESCRIPTORS_PER_WORKER: usize = 5;
 
 /// A running server.
 pub struct Server {
@@ -39,6 +43,22 @@ pub struct Server {
     workers: usize,
     ended: mpsc::Receiver<io::Result<()>>,
     mailboxes: Vec<Arc<Mailbox>>,
+}
+
+/// What the workers run on.
+#[derive(Clone, Copy)]
+enum Driver {
+    Uring,
+    Epoll,
+}
+
+impl Driver {
+    fn name(self) -> &'static str {
+        match self {
+            Driver::Uring => "uring",
+            Driver::Epoll => "epoll",
+        }
+    }
 }
 
 /// Why a server could not start.
@@ -68,9 +88,7 @@ impl Server {
     pub fn start(config: &Config, files: &'static [File]) -> Result<Server, StartError> {
         let listeners = listen(config.listen, config.workers).map_err(failed(format!("cannot listen on {}", config.listen)))?;
         let edge = listeners[0].local_addr().map_err(failed("cannot read the edge port's address"))?;
-        let driver = match config.driver {
-            DriverChoice::Auto | DriverChoice::Epoll => "epoll",
-        };
+        let driver = choose_driver(config.driver)?;
         let room = Arc::new(Room::new(connections_max(config)));
         let mailboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Mailbox::new(config.limits.mailbox_bytes_max))).collect();
         let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
@@ -82,21 +100,18 @@ impl Server {
                 (config.clone(), Arc::clone(&hub), Arc::clone(&mailboxes[index]), Arc::clone(&metrics[index]));
             let (room, ready, end) = (Arc::clone(&room), ready.clone(), end.clone());
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let mut driver = match Epoll::new(listener, &mailbox) {
-                    Ok(driver) => driver,
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        return;
-                    }
+                let context = Context::new(&config, index, &hub, Arc::clone(&metrics), files);
+                let worker = Worker::new(&config, context, Arc::clone(&mailbox), room);
+                let result = match driver {
+                    Driver::Epoll => run(worker, Epoll::new(listener, &mailbox), &ready),
+                    Driver::Uring => run(worker, Uring::new(listener, &mailbox, metrics), &ready),
                 };
-                let _ = ready.send(Ok(()));
-                let context = Context::new(&config, index, &hub, metrics, files);
-                let _ = end.send(worker::run(Worker::new(&config, context, mailbox, room), &mut driver));
+                let _ = end.send(result);
             });
             thread.map_err(failed("cannot start a worker"))?;
         }
         started.iter().take(config.workers).try_for_each(|result| result.map_err(failed("cannot start a worker's driver")))?;
-        Ok(Server { edge, driver, hub, metrics, workers: config.workers, ended, mailboxes })
+        Ok(Server { edge, driver: driver.name(), hub, metrics, workers: config.workers, ended, mailboxes })
     }
 
     /// What tells the workers to close every client and end.
@@ -111,6 +126,35 @@ impl Server {
     /// Of the worker that failed.
     pub fn join(self) -> io::Result<()> {
         self.ended.iter().take(self.workers).collect()
+    }
+}
+
+/// Runs a worker on its driver, if there is one, which `ready` hears.
+fn run<D: driver::Driver>(worker: Worker, driver: io::Result<D>, ready: &mpsc::Sender<io::Result<()>>) -> io::Result<()> {
+    match driver {
+        Ok(mut driver) => {
+            let _ = ready.send(Ok(()));
+            worker::run(worker, &mut driver)
+        }
+        Err(error) => {
+            let _ = ready.send(Err(error));
+            Ok(())
+        }
+    }
+}
+
+/// The driver that is wanted, if the kernel has what it needs.
+fn choose_driver(choice: DriverChoice) -> Result<Driver, StartError> {
+    match choice {
+        DriverChoice::Epoll => Ok(Driver::Epoll),
+        DriverChoice::Uring => uring::check().map(|()| Driver::Uring).map_err(failed("cannot use io_uring")),
+        DriverChoice::Auto => Ok(match uring::check() {
+            Ok(()) => Driver::Uring,
+            Err(error) => {
+                tracing::info!("cannot use io_uring, so epoll it is: {error}");
+                Driver::Epoll
+            }
+        }),
     }
 }
 

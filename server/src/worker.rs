@@ -210,7 +210,7 @@ impl Worker {
         self.touched = touched;
         self.context.trim();
         let mut gone = std::mem::take(&mut self.gone);
-        gone.drain(..).for_each(|key| self.remove(key));
+        gone.drain(..).for_each(|key| self.remove(key, driver));
         self.gone = gone;
         if !delivered.is_empty() {
             let now = Instant::now();
@@ -359,13 +359,13 @@ impl Worker {
         }
     }
 
-    fn remove(&mut self, key: usize) {
+    fn remove(&mut self, key: usize, driver: &mut impl Driver) {
         if !self.connections.contains(key) {
             return;
         }
         self.end_session(key);
         self.deadlines.clear(&mut self.connections, key);
-        self.connections.remove(key);
+        driver.forget(key, self.connections.remove(key).socket);
         self.room.connections.fetch_sub(1, Relaxed);
         self.context.metrics.closed.add(1);
     }

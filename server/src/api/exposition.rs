@@ -13,7 +13,7 @@ use crate::metrics::{Counter, Histogram, Metrics};
 /// Name, explanation, and where the number stands.
 type Family = (&'static str, &'static str, fn(&Metrics) -> &Counter);
 
-const COUNTERS: [Family; 10] = [
+const COUNTERS: [Family; 11] = [
     ("connections_accepted_total", "Sockets accepted on the edge port.", |metrics| &metrics.accepted),
     ("upgrades_total", "Opening handshakes that ended in a 101.", |metrics| &metrics.upgrades),
     ("plain_answers_total", "HTTP requests answered with anything but a 101.", |metrics| &metrics.plain_answers),
@@ -24,6 +24,9 @@ const COUNTERS: [Family; 10] = [
     ("deliveries_total", "Publications queued for a subscriber.", |metrics| &metrics.deliveries),
     ("conflated_total", "Publications that a slow subscriber missed because a later one replaced them.", |metrics| &metrics.conflated),
     ("peer_errors_total", "Connections closed for what the peer did wrong.", |metrics| &metrics.peer_errors),
+    ("receive_buffers_exhausted_total", "Receive operations that ended for want of a buffer.", |metrics| {
+        &metrics.receive_buffers_exhausted
+    }),
 ];
 
 pub(super) async fn metrics(State(api): State<Arc<Api>>) -> impl IntoResponse {
@@ -41,6 +44,9 @@ fn exposition(api: &Api) -> String {
     let closed = sum(|metrics| &metrics.closed);
     let open = sum(|metrics| &metrics.accepted).saturating_sub(closed);
     family(&mut out, "connections", "Sockets open on the edge port.", "gauge", open);
+    let ended = sum(|metrics| &metrics.receives_ended);
+    let receiving = sum(|metrics| &metrics.receives_begun).saturating_sub(ended);
+    family(&mut out, "receive_operations", "Receive operations in the kernel, where receives are operations.", "gauge", receiving);
     family(&mut out, "channels", "Channels that exist.", "gauge", api.hub.channel_count() as u64);
     let shutting_down = u64::from(api.shutting_down.load(Relaxed));
     family(&mut out, "shutting_down", "1 while the server closes its clients.", "gauge", shutting_down);

@@ -87,6 +87,8 @@ pub struct Config {
 pub enum DriverChoice {
     /// The best that the kernel offers.
     Auto,
+    /// io_uring, or nothing.
+    Uring,
     /// Epoll, on every Linux.
     Epoll,
 }

@@ -180,7 +180,7 @@ fn files_are_refused_in_one_clear_line() {
             "listen = 'localhost:8000'",
             "`listen` at fantail.toml:1 is \"localhost:8000\": expected an address and a port, such as 127.0.0.1:8000 or [::1]:8000",
         ),
-        ("driver = 'uring'", "`driver` at fantail.toml:1 is \"uring\": expected \"auto\" or \"epoll\""),
+        ("driver = 'kqueue'", "`driver` at fantail.toml:1 is \"kqueue\": expected \"auto\", \"uring\" or \"epoll\""),
         (target_room, "`limits.head_bytes_max` at fantail.toml:3 is 8255: expected at least 8256, to hold `limits.target_bytes_max`"),
         (
             "limits.mailbox_bytes_max = 1048575",

@@ -31,7 +31,8 @@ pub(super) fn validate(raw: &Raw) -> Result<Config, ConfigError> {
         driver: match text(raw, "driver") {
             "auto" => DriverChoice::Auto,
             "epoll" => DriverChoice::Epoll,
-            driver => return Err(refuse(raw, "driver", format_args!("{driver:?}"), "\"auto\" or \"epoll\"")),
+            "uring" => DriverChoice::Uring,
+            driver => return Err(refuse(raw, "driver", format_args!("{driver:?}"), "\"auto\", \"uring\" or \"epoll\"")),
         },
         limits: limits(raw)?,
         timeouts: timeouts(raw)?,

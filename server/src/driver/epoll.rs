@@ -11,7 +11,7 @@ use std::{
 
 use mio::{Events, Interest, Poll, Token, Waker, unix::SourceFd};
 
-use super::Driver;
+use super::{ACCEPT_RETRY, Driver};
 use crate::{hub::Mailbox, worker::Worker};
 
 const LISTENER: Token = Token(usize::MAX);
@@ -25,8 +25,6 @@ const RECEIVES_MAX: usize = 4;
 const ACCEPTS_MAX: usize = 256;
 /// Events taken from the kernel at once.
 const EVENTS_MAX: usize = 1024;
-/// How long to leave the listener alone when the process has no descriptor or no room left.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Epoll {
@@ -205,6 +203,11 @@ impl Driver for Epoll {
 
     fn resume(&mut self, key: usize) {
         self.again.push(key);
+    }
+
+    fn forget(&mut self, _: usize, socket: TcpStream) {
+        // The kernel forgets it with its last descriptor.
+        drop(socket);
     }
 
     fn stop_accepting(&mut self) {

@@ -2,10 +2,14 @@
 //! non-blocking calls that the worker makes itself. Knows the worker only through its methods.
 
 pub mod epoll;
+pub mod uring;
 
 use std::{io, net::TcpStream, time::Duration};
 
 use crate::worker::Worker;
+
+/// How long to leave the listener alone when the process has no descriptor or no room left.
+const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 /// One worker's way to the kernel. Each turn calls [`wait`](Driver::wait), then [`dispatch`](Driver::dispatch).
 pub trait Driver {
@@ -26,6 +30,9 @@ pub trait Driver {
 
     /// The connection was paused and receives again.
     fn resume(&mut self, key: usize);
+
+    /// The connection is gone: nothing more is reported of it, and its socket is closed.
+    fn forget(&mut self, key: usize, socket: TcpStream);
 
     /// Accepts no more connections, ever.
     fn stop_accepting(&mut self);

@@ -71,6 +71,8 @@ impl Driver for Watching {
 
     fn resume(&mut self, _: usize) {}
 
+    fn forget(&mut self, _: usize, _: TcpStream) {}
+
     fn stop_accepting(&mut self) {}
 }
 
