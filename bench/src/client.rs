@@ -4,7 +4,7 @@
 //! Owns the bytes of the opening handshake and of the frames; imports nothing of this crate.
 
 use std::io::{self, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
 use socket2::{Domain, Socket, Type};
@@ -17,7 +17,7 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How many handshakes are on their way at once.
-const WINDOW: usize = 64;
+pub(crate) const WINDOW: usize = 64;
 
 /// A server that takes longer to answer counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -58,6 +58,20 @@ impl Client {
             return Err(unexpected("frame", received));
         }
         Ok(())
+    }
+
+    /// Ends it as plain TCP does, without a closing handshake; [`expect_end`](Self::expect_end) waits for the server to do the same.
+    pub(crate) fn shut_down(&self) -> io::Result<()> {
+        self.0.shutdown(Shutdown::Write)
+    }
+
+    /// Waits for the server to end the connection, and to send nothing before that.
+    pub(crate) fn expect_end(mut self) -> io::Result<()> {
+        let mut received = [0; 1024];
+        match self.0.read(&mut received)? {
+            0 => Ok(()),
+            count => Err(unexpected("bytes before the end", &received[..count])),
+        }
     }
 
     fn expect_switch(&mut self) -> io::Result<()> {

@@ -1,8 +1,8 @@
 //! The comparison: every server in turn, several rounds, then medians and ratios.
 //!
 //! One round takes each measurement of each server, freshly started, one right after the other, so that a machine that grows
-//! slower or faster meanwhile does so for all; a ratio is formed within a round. Owns the goals and the table; imports `servers`
-//! and `measure`.
+//! slower or faster meanwhile does so for all; a ratio is formed within a round. Owns the goals and the table; imports `servers`,
+//! `measure` and `process`.
 
 use std::fmt;
 use std::io;
@@ -10,16 +10,27 @@ use std::io;
 use clap::ValueEnum;
 
 use crate::measure::Measure;
+use crate::process::Softirqs;
 use crate::servers::Server;
 
-/// What Fantail must reach: at most this times the figure of `server` or, where that is Fantail itself, at most this figure.
-fn goal(measure: Measure, server: Server) -> Option<f64> {
-    match (measure, server) {
-        (Measure::Upgrades, Server::Fastwebsockets) => Some(0.75),
-        (Measure::Echo, Server::Fastwebsockets) => Some(0.95),
-        (Measure::Fanout, Server::Floor) => Some(1.10),
-        (Measure::Burst, Server::Bun) => Some(1.0),
-        (Measure::Idle, Server::Fantail) => Some(300.0),
+/// The servers that all others are compared with, each in a column of its own.
+const OURS: [Server; 2] = [Server::FantailEpoll, Server::FantailUring];
+
+/// What `ours` must reach: at most this times the figure of `server` or, where that is `ours` itself, at most this figure.
+fn goal(measure: Measure, ours: Server, server: Server) -> Option<f64> {
+    use Server::{Bun, FantailEpoll as Epoll, FantailUring as Uring, Fastwebsockets, Floor};
+    match (measure, ours, server) {
+        (Measure::Upgrades, Epoll, Fastwebsockets) => Some(0.75),
+        (Measure::Upgrades, Uring, Epoll) => Some(0.88),
+        (Measure::Close, Uring, Epoll) => Some(0.95),
+        (Measure::Echo, Epoll, Fastwebsockets) => Some(0.95),
+        (Measure::Echo, Uring, Epoll) => Some(0.98),
+        (Measure::Fanout, Epoll, Floor) => Some(1.10),
+        (Measure::Fanout, Uring, Epoll) => Some(1.0),
+        (Measure::Burst, Epoll, Bun) => Some(1.0),
+        (Measure::Idle, Epoll, Epoll) => Some(300.0),
+        (Measure::Idle, Uring, Epoll) => Some(1.2),
+        (Measure::Quiet, Epoll, Epoll) | (Measure::Quiet, Uring, Uring) => Some(0.5),
         _ => None,
     }
 }
@@ -32,7 +43,7 @@ struct Series {
 }
 
 /// Takes all `measures` of all `servers` in each of `rounds`, and prints a table to stdout, the single figures to stderr.
-pub(crate) fn run(rounds: u32, servers: &[Server], measures: &[Measure]) -> io::Result<()> {
+pub(crate) fn run(rounds: u32, servers: &[Server], measures: &[Measure], softirqs: &Softirqs) -> io::Result<()> {
     let mut all = Vec::new();
     for &measure in measures {
         for &server in servers.iter().filter(|server| server.takes(measure)) {
@@ -43,7 +54,8 @@ pub(crate) fn run(rounds: u32, servers: &[Server], measures: &[Measure]) -> io::
         for series in &mut all {
             let Series { measure, server, .. } = *series;
             let (running, edge) = server.start()?;
-            let figure = measure.run(edge, running.process()).map_err(|error| io::Error::other(format!("{server}, {measure}: {error}")))?;
+            let failed = |error| io::Error::other(format!("{server}, {measure}: {error}"));
+            let figure = measure.run(edge, running.process(), softirqs).map_err(failed)?;
             eprintln!("round {round}/{rounds}  {measure:<9} {server:<17} {figure:.3}");
             series.figures.push(figure);
         }
@@ -58,21 +70,32 @@ pub(crate) fn run(rounds: u32, servers: &[Server], measures: &[Measure]) -> io::
 
 fn print_table(measure: Measure, all: &[Series]) {
     println!("\n{measure}: {}", measure.unit());
-    println!("{:<17}  {:<28} {:<20} goal", "server", "median (range)", "fantail / server");
+    println!("{:<17}  {:<34} {:<32} uring / server", "server", "median (range), goal", "epoll / server");
     let find = |server| all.iter().find(|series| (series.measure, series.server) == (measure, server));
-    let fantail = find(Server::Fantail);
     for series in Server::value_variants().iter().filter_map(|&server| find(server)) {
-        let figures = Spread::of(series.figures.iter().copied());
-        let ratios = fantail
-            .filter(|fantail| fantail.server != series.server)
-            .map(|fantail| Spread::of(fantail.figures.iter().zip(&series.figures).map(|(a, b)| a / b)));
-        let ratio = ratios.as_ref().map(Spread::to_string).unwrap_or_default();
-        let compared = ratios.as_ref().unwrap_or(&figures).median;
-        let verdict = goal(measure, series.server)
-            .filter(|_| fantail.is_some())
-            .map(|goal| format!("<= {goal:.2} {}", if compared <= goal { "met" } else { "missed" }))
-            .unwrap_or_default();
-        println!("{:<17}  {:<28} {ratio:<20} {verdict}", series.server, figures.to_string());
+        let figures = judged(series.figures.iter().copied(), goal(measure, series.server, series.server));
+        let [epoll, uring] = OURS.map(|ours| find(ours).map(|ours| ratio(ours, series)).unwrap_or_default());
+        let row = format!("{:<17}  {figures:<34} {epoll:<32} {uring}", series.server);
+        println!("{}", row.trim_end());
+    }
+}
+
+/// What `ours` costs beside `other`: nothing to tell where these are the same, or where both cost next to nothing.
+fn ratio(ours: &Series, other: &Series) -> String {
+    if ours.server == other.server || ours.measure == Measure::Quiet {
+        return String::new();
+    }
+    let ratios = ours.figures.iter().zip(&other.figures).map(|(a, b)| a / b);
+    judged(ratios, goal(ours.measure, ours.server, other.server))
+}
+
+/// The spread of `figures` and, where there is a `goal`, whether their median reaches it.
+fn judged(figures: impl Iterator<Item = f64>, goal: Option<f64>) -> String {
+    let spread = Spread::of(figures);
+    match goal {
+        Some(goal) if spread.median <= goal => format!("{spread} <= {goal:.2} met"),
+        Some(goal) => format!("{spread} <= {goal:.2} missed"),
+        None => spread.to_string(),
     }
 }
 
@@ -110,5 +133,15 @@ mod tests {
         assert_eq!(Spread::of([3.0, 1.0, 10.0].into_iter()).median, 3.0);
         let even = Spread::of([4.0, 1.0, 10.0, 2.0].into_iter());
         assert_eq!((even.median, even.least, even.greatest), (3.0, 1.0, 10.0));
+    }
+
+    #[test]
+    fn ratios_are_formed_within_a_round_and_judged_by_their_median() {
+        let series = |server, figures: &[f64]| Series { measure: Measure::Upgrades, server, figures: figures.to_vec() };
+        let epoll = series(Server::FantailEpoll, &[10.0, 20.0, 10.0]);
+        assert_eq!(ratio(&series(Server::FantailUring, &[8.0, 18.0, 7.0]), &epoll), "0.80 (0.70-0.90) <= 0.88 met");
+        assert_eq!(ratio(&series(Server::FantailUring, &[9.0, 18.0, 7.0]), &epoll), "0.90 (0.70-0.90) <= 0.88 missed");
+        assert_eq!(ratio(&series(Server::Bun, &[8.0, 18.0, 7.0]), &epoll), "0.80 (0.70-0.90)");
+        assert_eq!(ratio(&epoll, &epoll), "");
     }
 }

@@ -4,11 +4,11 @@
 //! - `measure` takes one measurement of a server that already runs;
 //! - `floor` is the bare `send` loop.
 //!
-//! Every cost is the server's own CPU time, which other load on the machine disturbs least. `scripts/bench-server` builds
-//! everything and runs `compare` pinned to one CPU, in a network of its own.
+//! Every cost is the server's own CPU time, which other load on the machine disturbs least, and that of the kernel's threads to which
+//! its network's work may move. `scripts/bench-server` builds everything and runs `compare` pinned to one CPU, in a network of its own.
 //!
-//! This file owns the command line; it imports every other file, `compare` those below it (`servers`, `measure`), these `client`
-//! and `process`.
+//! This file owns the command line; it imports every other file, `compare` those below it (`servers`, `measure`, `process`), these
+//! `client` and `process`.
 
 mod client;
 mod compare;
@@ -19,12 +19,13 @@ mod servers;
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
 use crate::measure::Measure;
-use crate::process::Process;
+use crate::process::{Process, Softirqs};
 use crate::servers::Server;
 
 /// Benchmarks of Fantail beside its peers, in the same run.
@@ -42,6 +43,9 @@ enum Command {
         /// Only these measurements.
         #[arg(long, value_delimiter = ',', default_values_t = Measure::value_variants().to_vec())]
         measures: Vec<Measure>,
+        /// A /proc that shows the kernel's threads.
+        #[arg(long, default_value = "/proc")]
+        kernel_proc: PathBuf,
     },
     /// Measure a server that runs, freshly started, on this machine.
     Measure {
@@ -72,9 +76,11 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> io::Result<()> {
     match command {
-        Command::Compare { rounds, servers, measures } => compare::run(rounds, &servers, &measures),
+        Command::Compare { rounds, servers, measures, kernel_proc } => {
+            compare::run(rounds, &servers, &measures, &Softirqs::find(&kernel_proc)?)
+        }
         Command::Measure { measure, edge, pid } => {
-            let figure = measure.run(edge, Process(pid))?;
+            let figure = measure.run(edge, Process(pid), &Softirqs::find(Path::new("/proc"))?)?;
             println!("{measure}: {figure:.3} {}", measure.unit());
             Ok(())
         }

@@ -1,7 +1,9 @@
-//! What a process has used so far, as the kernel counts it. Owns the reading of `/proc`; imports nothing of this crate.
+//! What a process has used so far, as the kernel counts it, and what the kernel's own threads have used for its network. Owns the
+//! reading of `/proc`; imports nothing of this crate.
 
 use std::fs;
 use std::io;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// A process of this machine, by its id.
@@ -14,12 +16,8 @@ impl Process {
     /// From `schedstat`, because the times in `stat` are counted in ticks of 10 ms. A running thread's time is only brought up
     /// to date now and then: read it when the process is at rest.
     pub(crate) fn cpu_ns(self) -> io::Result<u64> {
-        let mut total = 0;
-        for thread in fs::read_dir(format!("/proc/{}/task", self.0))? {
-            let schedstat = fs::read_to_string(thread?.path().join("schedstat"))?;
-            total += first_number::<u64>(&schedstat)?;
-        }
-        Ok(total)
+        let threads = fs::read_dir(format!("/proc/{}/task", self.0))?;
+        threads.map(|thread| thread_cpu_ns(&thread?.path())).sum()
     }
 
     /// Resident memory in bytes.
@@ -33,12 +31,45 @@ impl Process {
     }
 }
 
+/// The kernel's threads `ksoftirqd/N`, one a CPU. They take over the network's work when a system call or an interrupt leaves more of
+/// it than may be done on the side: a server that submits much at once has them work for it.
+pub(crate) struct Softirqs(Vec<PathBuf>);
+
+impl Softirqs {
+    /// Finds them in `proc`, a `/proc` that shows the kernel's threads: that of the first process namespace, read by root if it is
+    /// mounted with `hidepid`.
+    pub(crate) fn find(proc: &Path) -> io::Result<Self> {
+        let mut threads = Vec::new();
+        for entry in fs::read_dir(proc)? {
+            let path = entry?.path();
+            // What is no process has no name, nor has one that ended meanwhile.
+            if fs::read_to_string(path.join("comm")).is_ok_and(|name| name.starts_with("ksoftirqd/")) {
+                threads.push(path);
+            }
+        }
+        if threads.is_empty() {
+            return Err(io::Error::other(format!("{} does not show the threads ksoftirqd, whose CPU time counts", proc.display())));
+        }
+        Ok(Self(threads))
+    }
+
+    /// CPU time of all of them, in nanoseconds, whomever they work for.
+    pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
+        self.0.iter().map(|thread| thread_cpu_ns(thread)).sum()
+    }
+}
+
+fn thread_cpu_ns(thread: &Path) -> io::Result<u64> {
+    first_number(&fs::read_to_string(thread.join("schedstat"))?)
+}
+
 fn first_number<T: FromStr>(text: &str) -> io::Result<T> {
     text.split_whitespace().next().and_then(|word| word.parse().ok()).ok_or_else(|| io::Error::other(format!("no number in {text:?}")))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::env;
     use std::hint::black_box;
     use std::process;
     use std::time::{Duration, Instant};
@@ -57,5 +88,26 @@ mod tests {
         assert!(this.cpu_ns().expect("CPU time") > cpu);
         assert!(this.resident_bytes().expect("memory") >= resident + (24 << 20));
         drop(memory);
+    }
+
+    #[test]
+    fn softirqs_are_found_and_summed_and_never_taken_for_none() {
+        let proc = env::temp_dir().join(format!("fantail-bench-{}", process::id()));
+        let add = |pid: &str, comm: &str, schedstat: &str| {
+            let path = proc.join(pid);
+            fs::create_dir_all(&path).expect("directory");
+            fs::write(path.join("comm"), comm).expect("comm");
+            fs::write(path.join("schedstat"), schedstat).expect("schedstat");
+        };
+
+        add("1", "init\n", "1000 5 5\n");
+        let hidden = Softirqs::find(&proc);
+        add("14", "ksoftirqd/0\n", "200 5 5\n");
+        add("22", "ksoftirqd/1\n", "30 5 5\n");
+        let shown = Softirqs::find(&proc).and_then(|softirqs| softirqs.cpu_ns());
+        fs::remove_dir_all(&proc).expect("removed");
+
+        assert!(hidden.is_err());
+        assert_eq!(shown.expect("CPU time"), 230);
     }
 }

@@ -22,7 +22,9 @@ const SCRIPTED_PEERS: &str = ".cache/bench-peers";
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Server {
     /// Ours: one worker, on epoll.
-    Fantail,
+    FantailEpoll,
+    /// Ours: one worker, on io_uring.
+    FantailUring,
     /// The bare `send` loop.
     Floor,
     /// The crate fastwebsockets, on hyper and a single-threaded tokio.
@@ -59,16 +61,18 @@ impl Server {
             command.arg(argument);
             command
         };
+        let fantail = |driver| {
+            let mut command = Command::new(this.with_file_name("fantail"));
+            command
+                .args(["serve", "--workers", "1", "--driver", driver])
+                .args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
+                .env("FANTAIL_HUB_CLIENT_PUBLISH", "true")
+                .env("RUST_LOG", "warn");
+            command
+        };
         Ok(match self {
-            Self::Fantail => {
-                let mut command = Command::new(this.with_file_name("fantail"));
-                command
-                    .args(["serve", "--workers", "1", "--driver", "epoll"])
-                    .args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
-                    .env("FANTAIL_HUB_CLIENT_PUBLISH", "true")
-                    .env("RUST_LOG", "warn");
-                command
-            }
+            Self::FantailEpoll => fantail("epoll"),
+            Self::FantailUring => fantail("uring"),
             Self::Floor => with(this, "floor".into()),
             Self::Fastwebsockets => Command::new(example("fastwebsockets")),
             Self::TokioTungstenite => Command::new(example("tokio_tungstenite")),
