@@ -111,7 +111,7 @@ impl Uring {
         let sleeper = Sleeper::new()?;
         let mut ring = Ring::new(sleeper.eventfd())?;
         ring.announce(false);
-        ring.accept(&listener);
+        ring.accept(listener.as_fd());
         mailbox.set_waker(sleeper.waker());
         Ok(Uring {
             ring,
@@ -174,7 +174,7 @@ impl Uring {
         self.open_accepted(worker);
         match &self.listener {
             Some(listener) if worker.has_room() => {
-                self.ring.accept(listener);
+                self.ring.accept(listener.as_fd());
                 self.accepting = Accepting::Yes;
             }
             // A connection that goes may be another worker's, of which this one hears nothing.
@@ -389,3 +389,6 @@ impl Driver for Uring {
         self.closing.extend(self.listener.take().map(OwnedFd::from));
     }
 }
+
+#[cfg(test)]
+mod tests;

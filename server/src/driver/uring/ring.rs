@@ -6,7 +6,6 @@ use std::{
     collections::VecDeque,
     io,
     mem::ManuallyDrop,
-    net::TcpListener,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
     sync::atomic::{Ordering::SeqCst, fence},
     time::Duration,
@@ -109,7 +108,7 @@ impl Ring {
     }
 
     /// Accepts connections, which do not block, until this ends. The listener must not be closed before the next [`enter`](Ring::enter).
-    pub fn accept(&mut self, listener: &TcpListener) {
+    pub fn accept(&mut self, listener: BorrowedFd<'_>) {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
         self.begin(Operation::Accept, opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(flags.bits() as i32).build());
     }
@@ -145,7 +144,9 @@ impl Ring {
                 let passes = matches!(Errno::from_io_error(&error), Some(Errno::BUSY | Errno::AGAIN | Errno::INTR));
                 return if passes { Ok(()) } else { Err(error) };
             }
-            if self.waiting.is_empty() {
+            // The kernel does some of the deferred work at a time, and what is left is not announced.
+            let has_work = self.io.submission().taskrun() && !self.has_completions();
+            if self.waiting.is_empty() && !has_work {
                 return Ok(());
             }
             let mut queue = self.io.submission();
@@ -194,21 +195,25 @@ impl Ring {
             // SAFETY: The kernel has opened this descriptor for us, and nobody else knows it.
             Operation::Accept => Completion::Accepted(result.map(|fd| unsafe { OwnedFd::from_raw_fd(fd as i32) })),
             Operation::Receive(slot) => {
-                let filled = cqueue::buffer_select(flags).map(|id| Buffers::filled(id, *result.as_ref().unwrap_or(&0)));
-                let filled = match result {
-                    Ok(1..) => Ok(filled),
-                    // A buffer may come with nothing in it.
+                let filled = cqueue::buffer_select(flags).map(|id| Buffers::filled(id, result.unwrap_or(0)));
+                match result {
+                    Ok(1..) => Completion::Received(slot, Ok(filled)),
                     Ok(0) | Err(_) => {
+                        // A buffer may come with nothing in it.
                         drop(filled.map(|filled| self.buffers.lend(filled)));
-                        result.map(|_| None)
+                        Completion::Received(slot, result.map(|_| None))
                     }
-                };
-                Completion::Received(slot, filled)
+                }
             }
             Operation::Writable(slot) => Completion::Writable(slot),
             Operation::Cancel => Completion::Cancelled,
         };
         Some((completion, more))
+    }
+
+    /// How many buffers are neither the kernel's nor lent; `None` where it does not tell.
+    pub fn buffers_missing(&self) -> Option<u16> {
+        self.buffers.missing(self.io.as_fd())
     }
 
     /// Lends the bytes that were received.
@@ -256,7 +261,7 @@ impl Ring {
 impl Drop for Ring {
     fn drop(&mut self) {
         let drained = self.drain();
-        let missing = self.buffers.missing(self.io.as_fd());
+        let missing = self.buffers_missing();
         if !drained || missing.is_some_and(|missing| missing > 0) {
             tracing::error!(operations = self.in_flight, buffers = missing, "the ring did not end as it should");
         }

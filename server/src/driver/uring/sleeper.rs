@@ -34,7 +34,8 @@ impl Sleeper {
     /// What the kernel lacks or refuses.
     pub fn new() -> io::Result<Sleeper> {
         let eventfd = eventfd(0, EventfdFlags::CLOEXEC)?;
-        let mut runtime = RuntimeBuilder::<IoUringDriver>::new().with_entries(ENTRIES).enable_timer().build()?;
+        let builder = RuntimeBuilder::<IoUringDriver>::new().with_entries(ENTRIES).enable_timer();
+        let mut runtime = builder.build().map_err(|error| io::Error::new(error.kind(), format!("io_uring_setup: {error}")))?;
         let file = File::from(eventfd.try_clone()?);
         let file = Rc::new(runtime.block_on(async { monoio::fs::File::from_std(file) })?);
         Ok(Sleeper { runtime, eventfd: Arc::new(eventfd), file, read: None })

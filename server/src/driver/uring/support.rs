@@ -3,18 +3,23 @@
 
 use std::{
     io::{self, Write},
-    net::{Ipv4Addr, TcpListener, TcpStream},
-    os::fd::AsFd,
+    os::{
+        fd::AsFd,
+        unix::net::{UnixListener, UnixStream},
+    },
 };
 
-use rustix::io::Errno;
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType},
+};
 
 use super::{
     ring::{Completion, Ring},
     sleeper::Sleeper,
 };
 
-/// Calls that may complete nothing before an operation is called missing; over loopback the first completes it.
+/// Calls that may complete nothing before an operation is called missing; here the first completes it.
 const ATTEMPTS: usize = 100;
 
 /// Makes a ring and its sleeper, accepts a connection and receives from it.
@@ -24,9 +29,9 @@ const ATTEMPTS: usize = 100;
 pub fn check() -> io::Result<()> {
     let sleeper = Sleeper::new()?;
     let mut ring = Ring::new(sleeper.eventfd())?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    let mut client = TcpStream::connect(listener.local_addr()?)?;
-    ring.accept(&listener);
+    let listener = listen()?;
+    let mut client = UnixStream::connect_addr(&listener.local_addr()?)?;
+    ring.accept(listener.as_fd());
     let socket = match next(&mut ring)? {
         (Completion::Accepted(Ok(socket)), true) => socket,
         other => return Err(missing("multishot accept", &other)),
@@ -40,6 +45,14 @@ pub fn check() -> io::Result<()> {
         }
         other => Err(missing("multishot receive", &other)),
     }
+}
+
+/// A listener that needs neither a network nor a file: the kernel picks a name.
+pub(super) fn listen() -> io::Result<UnixListener> {
+    let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::net::bind(&socket, &SocketAddrUnix::new_unnamed())?;
+    rustix::net::listen(&socket, 1)?;
+    Ok(socket.into())
 }
 
 fn next(ring: &mut Ring) -> io::Result<(Completion, bool)> {
