@@ -58,8 +58,8 @@ pub struct Uring {
     held: HashMap<u32, Held>,
     /// Slots of connections that receive again.
     resumed: Vec<u32>,
-    /// Slots whose receiving ended for want of a buffer.
-    starved: VecDeque<u32>,
+    /// Slots that are to receive: as many a turn as there are buffers, since most receive at once.
+    starting: VecDeque<u32>,
     /// To be closed after the next submission.
     closing: Vec<OwnedFd>,
     metrics: Arc<Metrics>,
@@ -123,7 +123,7 @@ impl Uring {
             slot_of: Vec::new(),
             held: HashMap::new(),
             resumed: Vec::new(),
-            starved: VecDeque::new(),
+            starting: VecDeque::new(),
             closing: Vec::new(),
             metrics,
         })
@@ -140,7 +140,7 @@ impl Uring {
     /// How long nothing is to be done by this driver itself.
     fn timeout(&mut self) -> Option<Duration> {
         match self.accepting {
-            _ if !self.resumed.is_empty() || !self.starved.is_empty() => Some(Duration::ZERO),
+            _ if !self.resumed.is_empty() || !self.starting.is_empty() => Some(Duration::ZERO),
             _ if !self.ring.is_submitted() => Some(SUBMIT_RETRY),
             Accepting::After(at) => Some(at.saturating_duration_since(Instant::now())),
             _ => None,
@@ -202,21 +202,7 @@ impl Uring {
             self.slot_of.resize(key + 1, NONE);
         }
         self.slot_of[key] = slot;
-        self.receive(slot, worker);
-    }
-
-    /// Begins to receive, where that is not done already and the worker wants it.
-    fn receive(&mut self, slot: u32, worker: &Worker) {
-        let Some(entry) = self.slots.get_mut(slot as usize) else { return };
-        let key = entry.key as usize;
-        if entry.receiving == Receiving::No
-            && worker.wants_input(key)
-            && let Some(socket) = worker.socket(key)
-        {
-            entry.receiving = Receiving::Yes;
-            self.ring.receive(slot, socket.as_fd());
-            self.metrics.receives_begun.add(1);
-        }
+        self.starting.push_back(slot);
     }
 
     fn received(&mut self, slot: u32, result: Result<Option<Filled>, Errno>, more: bool, worker: &mut Worker) {
@@ -247,7 +233,6 @@ impl Uring {
             Err(Errno::CANCELED) => {}
             Err(Errno::NOBUFS) => {
                 self.metrics.receive_buffers_exhausted.add(1);
-                return self.starved.push_back(slot);
             }
             Err(_) => return worker.failed(key),
         }
@@ -256,7 +241,23 @@ impl Uring {
             true => {}
             // What is held comes first: then it is up to the worker to resume.
             false if holds => {}
-            false => self.receive(slot, worker),
+            false => self.starting.push_back(slot),
+        }
+    }
+
+    fn start_receiving(&mut self, worker: &Worker) {
+        for slot in self.starting.drain(..self.starting.len().min(usize::from(BUFFERS))) {
+            // It may be another connection's by now, or have begun.
+            let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
+            let key = entry.key as usize;
+            if entry.receiving == Receiving::No
+                && worker.wants_input(key)
+                && let Some(socket) = worker.socket(key)
+            {
+                entry.receiving = Receiving::Yes;
+                self.ring.receive(slot, socket.as_fd());
+                self.metrics.receives_begun.add(1);
+            }
         }
     }
 
@@ -285,7 +286,7 @@ impl Uring {
                 }
             }
         }
-        self.receive(slot, worker);
+        self.starting.push_back(slot);
     }
 
     fn writable(&mut self, slot: u32, worker: &mut Worker) {
@@ -308,7 +309,9 @@ impl Uring {
 
 impl Driver for Uring {
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        self.enter()?;
+        if self.ring.has_work() || !self.closing.is_empty() {
+            self.enter()?;
+        }
         if self.ring.has_completions() {
             return Ok(());
         }
@@ -344,10 +347,7 @@ impl Driver for Uring {
             }
         }
         // Every buffer that was lent is the kernel's again.
-        for _ in 0..self.starved.len().min(usize::from(BUFFERS)) {
-            let Some(slot) = self.starved.pop_front() else { break };
-            self.receive(slot, worker);
-        }
+        self.start_receiving(worker);
     }
 
     fn watch_writable(&mut self, key: usize, socket: &TcpStream) -> io::Result<()> {

@@ -160,6 +160,11 @@ impl Ring {
         }
     }
 
+    /// Whether there is something to submit, or the kernel has something to complete. More may come at any time.
+    pub fn has_work(&mut self) -> bool {
+        !self.is_submitted() || self.io.submission().taskrun()
+    }
+
     /// Whether the kernel has taken everything that was begun.
     pub fn is_submitted(&mut self) -> bool {
         self.waiting.is_empty() && self.io.submission().is_empty()
