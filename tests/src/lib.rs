@@ -5,7 +5,9 @@
 //! It is an independent witness: frames, HTTP messages and DEFLATE are encoded and read here by naive code of its own, so that a
 //! mistake in the codec cannot hide behind itself. It imports nothing of Fantail, and no test waits by sleeping for a guessed time.
 //!
-//! - [`Server`]: one process, its addresses, its memory and descriptors; it must outlive the test.
+//! - [`Server`]: one process, its addresses, its metrics, memory and descriptors; it must outlive the test.
+//! - [`Held`]: what it holds on to, to be compared before and after.
+//! - [`Random`]: contents and boundaries that are the same in each run.
 //! - [`Peer`]: one connection, exact bytes out, answers and frames in.
 //! - [`Request`], [`Response`], [`Frame`]: what goes over it.
 //! - [`Faulty`]: a server of this harness, with faults that it counts.
@@ -32,7 +34,7 @@ pub use inflate::{Inflated, inflate};
 pub use load::{Ended, Load, Loading, Report};
 pub use peer::Peer;
 pub use random::Random;
-pub use server::{Publisher, Server, binary, eventually, raise_descriptor_limit};
+pub use server::{Held, Publisher, Server, binary, eventually, raise_descriptor_limit};
 
 use std::time::Duration;
 
@@ -51,6 +53,15 @@ macro_rules! on_each_driver {
                 #[test]
                 fn $body() {
                     super::$body("epoll");
+                }
+            )+
+        }
+
+        mod uring {
+            $(
+                #[test]
+                fn $body() {
+                    super::$body("uring");
                 }
             )+
         }

@@ -1,6 +1,7 @@
 //! One connection to the server, as blocking as can be. Imports [`crate::http`], [`crate::frame`] and [`crate::inflate`].
 
 use std::io::{ErrorKind, Read, Write};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::thread::yield_now;
 
@@ -50,6 +51,11 @@ impl Peer {
         (peer, response)
     }
 
+    /// The same connection for another thread, so that one sends while the other reads.
+    pub fn duplicate(&self) -> Self {
+        Self::over(self.stream.try_clone().expect("a descriptor is left"))
+    }
+
     /// The socket, for what a test does to it beyond reading and writing.
     pub fn socket(&self) -> SockRef<'_> {
         SockRef::from(&self.stream)
@@ -63,6 +69,15 @@ impl Peer {
     /// Sends what the server may well stop reading; tells whether all of it went out.
     pub fn try_send(&mut self, bytes: impl Into<Vec<u8>>) -> bool {
         self.stream.write_all(&bytes.into()).is_ok()
+    }
+
+    /// Whether nothing has come that is not read yet, not even the end.
+    pub fn is_silent(&self) -> bool {
+        let socket = self.socket();
+        socket.set_nonblocking(true).expect("an open socket");
+        let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
+        socket.set_nonblocking(false).expect("an open socket");
+        self.received.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// Sends each piece by a write of its own, giving the server the chance to read it alone.
@@ -194,7 +209,7 @@ impl Peer {
                 count
             }
             Err(error) if error.kind() == ErrorKind::ConnectionReset => 0,
-            Err(error) => panic!("nothing came within {PATIENCE:?}: {error}; read so far: {:02X?}", self.received),
+            Err(error) => panic!("nothing came within {PATIENCE:?}: {error}; {}", self.unread()),
         }
     }
 
@@ -230,7 +245,13 @@ impl Peer {
     }
 
     fn fill_or_fail(&mut self) {
-        assert!(self.fill() > 0, "the connection ended after {:02X?}", self.received);
+        assert!(self.fill() > 0, "the connection ended; {}", self.unread());
+    }
+
+    /// What has come, as far as a failure's message should tell it.
+    fn unread(&self) -> String {
+        let start = self.received[..self.received.len().min(200)].escape_ascii();
+        format!("{} bytes came: {start}", self.received.len())
     }
 }
 

@@ -16,6 +16,17 @@ use serde_json::Value;
 use crate::build::build;
 use crate::{PATIENCE, Peer, Request};
 
+/// What a server holds on to for the clients it has: the same before they came and after they are gone.
+#[derive(Clone, Copy, Debug)]
+pub struct Held {
+    /// Descriptors the process has open.
+    pub descriptors: usize,
+    /// Receive operations that the kernel has not ended, where the driver has such.
+    pub receive_operations: u64,
+    /// Connections to the edge port, as the server counts them.
+    pub connections: u64,
+}
+
 /// A running server. When it is dropped it must still be alive: whatever a test did to it, nothing may end it or make a thread panic.
 pub struct Server {
     /// Where clients connect.
@@ -83,6 +94,61 @@ impl Server {
         }
     }
 
+    /// Ends the server as an operator would. It ends well, and without an error in its log, which this gives.
+    pub fn end(self) -> String {
+        self.signal(Signal::TERM);
+        let (status, log) = self.wait();
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(!log.contains(ERROR), "the server logged an error:\n{log}");
+        log
+    }
+
+    /// Stops the process where it stands; meanwhile the kernel does for it what it does alone.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+        eventually("every thread is stopped", || self.threads_are(|state| state == 'T'));
+    }
+
+    /// Lets a frozen process go on.
+    pub fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    /// The sum of a metric over all its labels.
+    pub fn metric(&self, name: &str) -> u64 {
+        let (_, response) = Peer::ask(self.internal, Request::get("/metrics"));
+        let text = String::from_utf8(response.body).expect("UTF-8");
+        let samples = text.lines().filter(|line| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{'])));
+        let values: Vec<u64> = samples.filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect();
+        assert!(!values.is_empty(), "no metric {name} in {text}");
+        values.iter().sum()
+    }
+
+    /// What the server holds on to now.
+    pub fn held(&self) -> Held {
+        // The descriptors first: who asks for a metric takes one for a while.
+        Held {
+            descriptors: self.open_descriptors(),
+            receive_operations: self.metric("fantail_receive_operations"),
+            connections: self.metric("fantail_connections"),
+        }
+    }
+
+    /// Waits until the server holds on to no more, and no less, than it did before.
+    pub fn expect_held(&self, before: Held) {
+        let metric = |name: &str, before: u64| eventually(&format!("{name} is {before} again"), || self.metric(name) == before);
+        eventually("every descriptor is free again", || self.open_descriptors() == before.descriptors);
+        metric("fantail_connections", before.connections);
+        metric("fantail_receive_operations", before.receive_operations);
+    }
+
+    /// How many descriptors below this limit the process does not have open.
+    pub fn descriptors_left(&self, limit: usize) -> usize {
+        let entries = fs::read_dir(self.proc("fd")).expect("a process of ours");
+        let open: Vec<usize> = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+        (0..limit).filter(|number| !open.contains(number)).count()
+    }
+
     /// The process, for who measures it.
     pub fn id(&self) -> u32 {
         self.child.id()
@@ -101,6 +167,14 @@ impl Server {
     /// How many descriptors the process has open.
     pub fn open_descriptors(&self) -> usize {
         fs::read_dir(self.proc("fd")).expect("a process of ours").count()
+    }
+
+    fn threads_are(&self, expected: impl Fn(char) -> bool) -> bool {
+        let tasks = fs::read_dir(self.proc("task")).expect("a process of ours");
+        // A thread that ended meanwhile has nothing to read.
+        let stats = tasks.filter_map(|task| fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        // The state stands behind the name, which is in parentheses and may contain any of them.
+        stats.filter_map(|stat| stat.rsplit(") ").next()?.chars().next()).all(expected)
     }
 
     fn memory(&self, name: &str) -> usize {
@@ -129,9 +203,13 @@ impl Drop for Server {
         } else {
             assert!(alive || self.ended, "the server ended by itself:\n{log}");
             assert!(!log.contains("panicked at"), "the server panicked:\n{log}");
+            assert!(!log.contains(ERROR), "the server logged an error:\n{log}");
         }
     }
 }
+
+/// The level of what must never be in the log, as it stands there.
+const ERROR: &str = " ERROR ";
 
 /// A kept-alive connection to the publish API.
 pub struct Publisher(Peer);

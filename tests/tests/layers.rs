@@ -1,5 +1,5 @@
 //! The layers of the source, checked in its text: which package may depend on which, which room of a package (a top-level module) may import
-//! which, what the codec must not touch, and where unsafe code may be.
+//! which, what the codec must not touch, and where unsafe code and io_uring may be.
 //!
 //! The orders below are those of the documentation of each package's `lib.rs`; a new room is put into both.
 
@@ -180,13 +180,30 @@ fn the_codec_is_sans_io() {
 
 #[test]
 fn unsafe_code_is_in_kernels_and_drivers() {
-    for package in ["codec", "server", "loadgen", "bench"] {
+    for package in ["codec", "server", "loadgen", "bench", "tests"] {
         for source in sources(package) {
             let room = source.module.first().map(String::as_str);
             let may = matches!((package, room), ("codec", Some("simd")) | ("server", Some("driver")));
             assert!(may || after_each(&source.code, "unsafe").next().is_none(), "{}: unsafe code", source.path.display());
         }
     }
+}
+
+/// The worker, and with it the other driver, knows nothing of rings, so that it runs where there are none.
+#[test]
+fn io_uring_is_in_its_driver() {
+    let mut used = Vec::new();
+    for package in ["codec", "server", "loadgen", "tests"] {
+        for source in sources(package) {
+            let may = package == "server" && source.module.starts_with(&["driver".to_owned(), "uring".to_owned()]);
+            for name in ["io_uring", "monoio"] {
+                let uses = !named_below(&source.code, name).is_empty();
+                assert!(may || !uses, "{}: {name} belongs into server/src/driver/uring", source.path.display());
+                used.extend(uses.then_some(name));
+            }
+        }
+    }
+    assert!(used.contains(&"io_uring") && used.contains(&"monoio"), "only {used:?} are used");
 }
 
 /// The manifests' dependencies on each other, those for tests included; and the codec's on what does I/O, which is none.
@@ -205,7 +222,8 @@ fn packages_depend_on_the_codec_only() {
         for dependency in names(&package["dependencies"]) {
             let may = match name {
                 "fantail-codec" => {
-                    !["mio", "rustix", "socket2", "tokio", "tracing"].contains(&dependency.as_str()) && !ours.contains(&dependency)
+                    !["io-uring", "mio", "monoio", "rustix", "socket2", "tokio", "tracing"].contains(&dependency.as_str())
+                        && !ours.contains(&dependency)
                 }
                 "fantail" | "fantail-load" => dependency == "fantail-codec" || !ours.contains(&dependency),
                 _ => !ours.contains(&dependency),

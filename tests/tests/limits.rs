@@ -1,11 +1,10 @@
 //! What the server has no room for or does not trust: it says so, goes on for everyone else, and takes it once there is room again.
 
 use std::collections::VecDeque;
-use std::io::ErrorKind;
 use std::iter::repeat_with;
-use std::mem::MaybeUninit;
+use std::process::Command;
 
-use fantail_tests::{Frame, Peer, Request, Server, eventually, frames, on_each_driver};
+use fantail_tests::{Frame, Peer, Request, Server, binary, eventually, frames, on_each_driver};
 use serde_json::Value;
 
 on_each_driver! {
@@ -15,6 +14,7 @@ on_each_driver! {
     a_channel_without_a_value_goes_with_its_last_subscriber,
     a_channel_that_only_clients_published_to_goes_with_the_last_of_them,
     a_connection_beyond_the_limit_waits,
+    without_a_descriptor_left_connections_wait,
     a_web_page_needs_the_key_to_publish,
 }
 
@@ -117,14 +117,6 @@ fn a_channel_without_a_value_goes_with_its_last_subscriber(driver: &str) {
     assert_eq!(error_code(&publisher.call(&publish_body("silent", "1"))), 106);
 }
 
-fn is_silent(peer: &Peer) -> bool {
-    let socket = peer.socket();
-    socket.set_nonblocking(true).expect("an open socket");
-    let peeked = socket.peek(&mut [MaybeUninit::uninit()]);
-    socket.set_nonblocking(false).expect("an open socket");
-    peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
-}
-
 fn a_connection_beyond_the_limit_waits(driver: &str) {
     let server = Server::start(driver, &[("FANTAIL_LIMITS_CONNECTIONS_MAX", "3")]);
     let mut served: VecDeque<Peer> = (0..3).map(|_| Peer::upgrade(server.edge, "/echo")).collect();
@@ -135,12 +127,51 @@ fn a_connection_beyond_the_limit_waits(driver: &str) {
         for peer in &mut served {
             peer.expect_echo("served");
         }
-        assert!(is_silent(&waiting), "the fourth connection was answered or reset");
+        assert!(waiting.is_silent(), "the fourth connection was answered or reset");
         served.pop_front();
         assert_eq!(waiting.response().status, 101);
         waiting.expect_echo("at last");
         served.push_back(waiting);
     }
+}
+
+/// Starts a server that may have so many descriptors.
+fn start_within(descriptors: usize, driver: &str) -> Server {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("ulimit -n {descriptors} && exec \"$0\" \"$@\"")]).arg(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0", "--workers", "2", "--driver", driver]);
+    Server::spawn(&mut command)
+}
+
+/// Beside the limit that the server counts by itself there is the kernel's, which it meets where something else took the descriptors.
+fn without_a_descriptor_left_connections_wait(driver: &str) {
+    const LIMIT: usize = 128;
+    const LEFT: usize = 20;
+    let server = start_within(LIMIT, driver);
+    let before = server.held();
+    eventually("nothing else is open", || server.open_descriptors() == before.descriptors);
+    let mut served = Peer::upgrade(server.edge, "/echo");
+    let others: Vec<Peer> = (LEFT..server.descriptors_left(LIMIT)).map(|_| Peer::connect(server.internal)).collect();
+    eventually("others have taken the descriptors", || server.descriptors_left(LIMIT) == LEFT);
+    for _ in 0..4 {
+        let mut peers: Vec<Peer> = (0..2 * LEFT).map(|_| Peer::connect(server.edge)).collect();
+        peers.iter_mut().for_each(|peer| peer.send(Request::upgrade("/echo")));
+        eventually("no descriptor is left", || server.descriptors_left(LIMIT) == 0);
+        eventually("whoever has one is answered", || peers.iter().filter(|peer| !peer.is_silent()).count() == LEFT);
+        served.expect_echo("served all the while");
+        let (waiting, mut accepted): (Vec<Peer>, Vec<Peer>) = peers.into_iter().partition(Peer::is_silent);
+        for peer in &mut accepted {
+            assert_eq!(peer.response().status, 101);
+        }
+        drop(accepted);
+        for mut peer in waiting {
+            assert_eq!(peer.response().status, 101);
+            peer.expect_echo("at last");
+        }
+    }
+    drop((served, others));
+    server.expect_held(before);
+    server.end();
 }
 
 /// Publishes as a script in a web page would.

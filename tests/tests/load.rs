@@ -1,6 +1,7 @@
-//! Many clients at once on one server: none is refused, all are served, and an idle one costs next to nothing.
+//! Many clients at once on one server: none is refused, all are served, an idle one costs next to nothing, and nothing of them stays.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::{Mutex, PoisonError};
 
 use fantail_tests::{Frame, Peer, Request, Server, on_each_driver, raise_descriptor_limit};
 use socket2::{Domain, Socket, Type};
@@ -15,6 +16,9 @@ const BATCH: usize = 500;
 const SETTLED: usize = 5_000;
 const SUBSCRIBER_BYTES_MAX: usize = 300;
 
+/// Two tests at once would need more descriptors than this process may have.
+static ALONE: Mutex<()> = Mutex::new(());
+
 /// Connects from one of four addresses, since one alone has few more ports than are needed here.
 fn connect(edge: SocketAddr, index: usize) -> Peer {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -25,9 +29,11 @@ fn connect(edge: SocketAddr, index: usize) -> Peer {
 }
 
 fn fifteen_thousand_subscribers_cost_little_and_are_all_served(driver: &str) {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let limit = raise_descriptor_limit();
     assert!(limit > SUBSCRIBERS as u64 + 500, "this test needs more than {limit} descriptors a process");
     let server = Server::start(driver, &[]);
+    let before = server.held();
     server.publish("news", "0");
     let request = Request::upgrade("/raw/news").bytes();
     let mut peers: Vec<Peer> = Vec::new();
@@ -52,4 +58,6 @@ fn fifteen_thousand_subscribers_cost_little_and_are_all_served(driver: &str) {
     peers.iter_mut().for_each(|peer| peer.expect(Frame::text("1")));
     // A FIN each would leave as many ports waiting.
     peers.into_iter().for_each(Peer::reset);
+    server.expect_held(before);
+    server.end();
 }
