@@ -317,8 +317,10 @@ impl Worker {
                 let dropped = backlog.drop_shared();
                 self.context.metrics.conflated.add(dropped as u64);
                 let paused = backlog.bytes() > self.outbox_bytes_max;
-                if std::mem::replace(&mut connection.paused, paused) && !paused {
-                    driver.resume(key);
+                match (std::mem::replace(&mut connection.paused, paused), paused) {
+                    (false, true) => driver.pause(key),
+                    (true, false) => driver.resume(key),
+                    _ => {}
                 }
                 // What was dropped includes the latest. Where nothing was, the latest is on its way.
                 if let Some(subscription) = connection.subscription().filter(|_| dropped > 0) {

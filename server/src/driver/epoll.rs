@@ -171,7 +171,9 @@ impl Driver for Epoll {
         let events = std::mem::replace(&mut self.events, Events::with_capacity(0));
         for event in &events {
             match event.token() {
-                LISTENER => self.accepting = Accepting::Ready,
+                LISTENER if self.accepting == Accepting::Idle => self.accepting = Accepting::Ready,
+                // What waits is remembered already.
+                LISTENER => {}
                 WAKER => {}
                 Token(key) => {
                     if event.is_writable() {
@@ -199,6 +201,10 @@ impl Driver for Epoll {
         // A modified registration reports at once where the socket has become writable since.
         let interest = Interest::READABLE | Interest::WRITABLE;
         self.poll.registry().reregister(&mut SourceFd(&socket.as_raw_fd()), Token(key), interest)
+    }
+
+    fn pause(&mut self, _: usize) {
+        // The worker is asked before each receive.
     }
 
     fn resume(&mut self, key: usize) {

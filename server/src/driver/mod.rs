@@ -28,6 +28,9 @@ pub trait Driver {
     /// The kernel's; the connection would wait for ever.
     fn watch_writable(&mut self, key: usize, socket: &TcpStream) -> io::Result<()>;
 
+    /// The connection receives nothing until it is resumed.
+    fn pause(&mut self, key: usize);
+
     /// The connection was paused and receives again.
     fn resume(&mut self, key: usize);
 

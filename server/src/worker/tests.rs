@@ -69,6 +69,8 @@ impl Driver for Watching {
         Ok(())
     }
 
+    fn pause(&mut self, _: usize) {}
+
     fn resume(&mut self, _: usize) {}
 
     fn forget(&mut self, _: usize, _: TcpStream) {}

@@ -23,7 +23,7 @@ use rustix::{
 /// Buffers of the pool, a power of two.
 pub const COUNT: u16 = 128;
 /// Bytes of one buffer: what one completion receives at most. Memory that was never received into is not resident.
-pub const BYTES: usize = 64 << 10;
+pub const BYTES: usize = 32 << 10;
 /// The only group of buffers.
 pub const GROUP: u16 = 0;
 

@@ -40,6 +40,8 @@ pub use support::check;
 
 /// How long to wait with what the kernel would not take, for want of memory.
 const SUBMIT_RETRY: Duration = Duration::from_millis(1);
+/// Bytes received in a turn before what they ask for is written, and connections are paused that do not read it.
+const RECEIVED_BYTES_ENOUGH: usize = 512 << 10;
 /// No connection: it is gone, or there has been none with this key.
 const NONE: u32 = u32::MAX;
 
@@ -62,6 +64,8 @@ pub struct Uring {
     starting: VecDeque<u32>,
     /// To be closed after the next submission.
     closing: Vec<OwnedFd>,
+    /// In this turn.
+    received_bytes: usize,
     metrics: Arc<Metrics>,
 }
 
@@ -125,6 +129,7 @@ impl Uring {
             resumed: Vec::new(),
             starting: VecDeque::new(),
             closing: Vec::new(),
+            received_bytes: 0,
             metrics,
         })
     }
@@ -223,6 +228,7 @@ impl Uring {
         match result {
             Ok(Some(filled)) => {
                 let mut bytes = self.ring.lend(filled);
+                self.received_bytes += bytes.len();
                 match holds {
                     true => self.held.entry(slot).or_default().bytes.push_back(bytes.to_vec()),
                     false => worker.received(key, &mut bytes),
@@ -336,7 +342,9 @@ impl Driver for Uring {
             self.accept_again(worker);
         }
         // Completions that are left are the next turn's.
-        while !worker.turn_is_full()
+        self.received_bytes = 0;
+        while self.received_bytes < RECEIVED_BYTES_ENOUGH
+            && !worker.turn_is_full()
             && let Some((completion, more)) = self.ring.next()
         {
             match completion {
@@ -355,6 +363,13 @@ impl Driver for Uring {
         self.slots[slot as usize].watching = true;
         self.ring.watch_writable(slot, socket.as_fd());
         Ok(())
+    }
+
+    fn pause(&mut self, key: usize) {
+        let slot = self.slot_of[key];
+        if self.slots[slot as usize].receiving == Receiving::Yes {
+            self.stop_receiving(slot);
+        }
     }
 
     fn resume(&mut self, key: usize) {
