@@ -118,6 +118,11 @@ impl TurnQueue {
         self.own.shrink_to(OWN_BYTES_KEPT);
     }
 
+    /// Adds what the first call of [`write`] sends.
+    pub fn gather<'a>(&'a self, queued: Queued, slices: &mut Vec<IoSlice<'a>>) {
+        slices.extend(self.iter(queued).take(SLICES_MAX).map(|segment| IoSlice::new(self.bytes(segment))));
+    }
+
     fn push(&mut self, queued: &mut Queued, segment: Segment) {
         let at = self.segments.len() as u32;
         self.segments.push(Node { segment, next: NONE });
@@ -240,10 +245,17 @@ pub struct Written {
 const SLICES_MAX: usize = 64;
 
 /// Writes a connection's backlog and then what is queued for it, with as few calls as the kernel allows. What it does not take is left in `backlog`.
+/// Where there is no backlog, the first call, with what [`TurnQueue::gather`] gives, may have been made: it `sent` so many bytes.
 ///
 /// # Errors
 /// The socket's; the connection is of no further use.
-pub fn write(socket: &mut impl Write, backlog: &mut Option<Box<Backlog>>, queue: &TurnQueue, queued: Queued) -> io::Result<Written> {
+pub fn write(
+    socket: &mut impl Write,
+    backlog: &mut Option<Box<Backlog>>,
+    queue: &TurnQueue,
+    queued: Queued,
+    mut sent_first: Option<io::Result<usize>>,
+) -> io::Result<Written> {
     let mut written = Written::default();
     if let Some(waiting) = backlog {
         append(waiting, queue, queued, 0);
@@ -272,7 +284,10 @@ pub fn write(socket: &mut impl Write, backlog: &mut Option<Box<Backlog>>, queue:
             offered += slice.len();
             count += 1;
         }
-        let sent = send(socket, &slices[..count], &mut written)?;
+        let sent = match sent_first.take() {
+            Some(result) => taken(result, &mut written)?,
+            None => send(socket, &slices[..count], &mut written)?,
+        };
         if sent != Some(offered) {
             let mut waiting = Box::<Backlog>::default();
             append(&mut waiting, queue, queued, sent_before + sent.unwrap_or(0));
@@ -291,7 +306,7 @@ pub fn hold(backlog: &mut Backlog, queue: &TurnQueue, queued: Queued) {
 }
 
 fn resume(socket: &mut impl Write, backlog: &mut Option<Box<Backlog>>, queue: &TurnQueue, before: Written) -> io::Result<Written> {
-    let after = write(socket, backlog, queue, Queued::NOTHING)?;
+    let after = write(socket, backlog, queue, Queued::NOTHING, None)?;
     Ok(Written { bytes: before.bytes + after.bytes, sends: before.sends + after.sends, blocked: after.blocked })
 }
 
@@ -322,18 +337,25 @@ fn send(socket: &mut impl Write, slices: &[IoSlice<'_>], written: &mut Written) 
         // A plain send is cheaper than a gathered one of a single slice.
         let result = if let [only] = slices { socket.write(only) } else { socket.write_vectored(slices) };
         match result {
-            Ok(sent) => {
-                written.bytes += sent;
-                written.sends += 1;
-                return Ok(Some(sent));
-            }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                written.blocked = true;
-                return Ok(None);
-            }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            result => return taken(result, written),
         }
+    }
+}
+
+/// What a call came to; `None` where the kernel takes nothing.
+fn taken(result: io::Result<usize>, written: &mut Written) -> io::Result<Option<usize>> {
+    match result {
+        Ok(sent) => {
+            written.bytes += sent;
+            written.sends += 1;
+            Ok(Some(sent))
+        }
+        Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            written.blocked = true;
+            Ok(None)
+        }
+        Err(error) => Err(error),
     }
 }
 

@@ -10,6 +10,7 @@
 use std::{
     io,
     net::TcpStream,
+    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -24,7 +25,7 @@ use crate::{
     connection::{Connection, Ending},
     context::Context,
     deadlines::{Deadline, Deadlines},
-    driver::Driver,
+    driver::{Driver, Outgoing},
     hub::{Mail, Mailbox},
     outbox::{self, Queued},
 };
@@ -84,7 +85,7 @@ pub fn run(mut worker: Worker, driver: &mut impl Driver) -> io::Result<()> {
         worker.mailbox.awake();
         worker.context.now_ms = began.elapsed().as_millis() as u32;
         driver.dispatch(&mut worker);
-        worker.end_turn(driver);
+        worker.end_turn(driver)?;
     }
     Ok(())
 }
@@ -190,7 +191,7 @@ impl Worker {
         }
     }
 
-    fn end_turn(&mut self, driver: &mut impl Driver) {
+    fn end_turn(&mut self, driver: &mut impl Driver) -> io::Result<()> {
         self.take_mail(driver);
         while let Some((key, kind)) = self.deadlines.pop_due(&mut self.connections, self.context.now_ms) {
             match self.connections[key].expired(kind, &mut self.context) {
@@ -206,7 +207,8 @@ impl Worker {
         self.context.accept_all();
         // The lists are put back empty, so that a turn needs no memory of its own.
         let mut touched = std::mem::take(&mut self.touched);
-        touched.drain(..).for_each(|key| self.write(key, driver));
+        let result = self.write_all(&touched, driver);
+        touched.clear();
         self.touched = touched;
         self.context.trim();
         let mut gone = std::mem::take(&mut self.gone);
@@ -216,6 +218,7 @@ impl Worker {
             let now = Instant::now();
             delivered.iter().for_each(|published| self.context.metrics.delivery.observe(now.saturating_duration_since(*published)));
         }
+        result
     }
 
     fn take_mail(&mut self, driver: &mut impl Driver) {
@@ -285,8 +288,38 @@ impl Worker {
         delivered
     }
 
-    /// Writes what is queued for a connection, once, and draws the consequences.
-    fn write(&mut self, key: usize, driver: &mut impl Driver) {
+    /// Writes what is queued for all of these, each once, and draws the consequences.
+    fn write_all<D: Driver>(&mut self, keys: &[usize], driver: &mut D) -> io::Result<()> {
+        for keys in keys.chunks(D::SENDS_AT_ONCE) {
+            if let [key] = *keys {
+                self.write(key, None, driver);
+            } else {
+                let results = self.send(keys, driver)?;
+                keys.iter().zip(results).for_each(|(&key, sent)| self.write(key, sent, driver));
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what is queued for these connections, where nothing older waits, by one call.
+    fn send(&self, keys: &[usize], driver: &mut impl Driver) -> io::Result<Vec<Option<io::Result<usize>>>> {
+        let mut slices = Vec::with_capacity(keys.len());
+        let mut slice_ranges = Vec::with_capacity(keys.len());
+        for &key in keys {
+            let (connection, start) = (&self.connections[key], slices.len());
+            if connection.backlog.is_none() {
+                self.context.queue.gather(connection.queued, &mut slices);
+            }
+            slice_ranges.push(start..slices.len());
+        }
+        let outgoing = |(&key, range)| Outgoing { socket: self.connections[key].socket.as_fd(), slices: &slices[range], result: None };
+        let mut sends: Vec<_> = keys.iter().zip(slice_ranges).map(outgoing).collect();
+        driver.send(&mut sends)?;
+        Ok(sends.into_iter().map(|send| send.result).collect())
+    }
+
+    /// Writes what is queued for a connection, once, and draws the consequences. The first call may have been made: it `sent` so many bytes.
+    fn write(&mut self, key: usize, sent: Option<io::Result<usize>>, driver: &mut impl Driver) {
         let connection = &mut self.connections[key];
         connection.touched = false;
         let queued = std::mem::replace(&mut connection.queued, Queued::NOTHING);
@@ -297,7 +330,7 @@ impl Worker {
                 outbox::hold(backlog, &self.context.queue, queued);
             }
         } else {
-            match outbox::write(&mut &connection.socket, &mut connection.backlog, &self.context.queue, queued) {
+            match outbox::write(&mut &connection.socket, &mut connection.backlog, &self.context.queue, queued, sent) {
                 Ok(written) => {
                     self.context.metrics.bytes_out.add(written.bytes as u64);
                     self.context.metrics.sends.add(written.sends as u64);
@@ -357,7 +390,7 @@ impl Worker {
         subscription.behind = false;
         if let Some(latest) = self.context.subscribers.catch_up(subscription) {
             connection.queue_publication(&latest, &mut self.context);
-            self.write(key, driver);
+            self.write(key, None, driver);
         }
     }
 

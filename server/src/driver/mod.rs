@@ -1,15 +1,30 @@
-//! How a worker's thread waits and receives. A driver reports sockets accepted, writable and gone, and lends received bytes; sends are plain
-//! non-blocking calls that the worker makes itself. Knows the worker only through its methods.
+//! How a worker's thread waits and receives. A driver reports sockets accepted, writable and gone, and lends received bytes; sends do not
+//! wait, and are the worker's plain calls or many at once by the driver. Knows the worker only through its methods.
 
 pub mod epoll;
 pub mod uring;
 
-use std::{io, net::TcpStream, time::Duration};
+use std::{
+    io::{self, IoSlice},
+    net::TcpStream,
+    os::fd::BorrowedFd,
+    time::Duration,
+};
 
 use crate::worker::Worker;
 
 /// How long to leave the listener alone when the process has no descriptor or no room left.
 const ACCEPT_RETRY: Duration = Duration::from_millis(100);
+
+/// What goes out on one connection.
+pub struct Outgoing<'a> {
+    /// Its socket.
+    pub socket: BorrowedFd<'a>,
+    /// Its bytes, gathered.
+    pub slices: &'a [IoSlice<'a>],
+    /// How many bytes the kernel took, once it was asked.
+    pub result: Option<io::Result<usize>>,
+}
 
 /// One worker's way to the kernel. Each turn calls [`wait`](Driver::wait), then [`dispatch`](Driver::dispatch).
 pub trait Driver {
@@ -21,6 +36,17 @@ pub trait Driver {
 
     /// Reports all that has happened to the worker.
     fn dispatch(&mut self, worker: &mut Worker);
+
+    /// How many connections are sent to by one call of [`send`](Driver::send); with 1 the worker makes plain calls instead.
+    const SENDS_AT_ONCE: usize = 1;
+
+    /// Makes these sends, which do not wait, and sets the results of those that have bytes.
+    ///
+    /// # Errors
+    /// The kernel's; the worker cannot go on.
+    fn send(&mut self, _: &mut [Outgoing<'_>]) -> io::Result<()> {
+        Ok(())
+    }
 
     /// The kernel took not all that was sent on this socket: report once when it takes more.
     ///

@@ -40,9 +40,9 @@ fn one_call_for_all_that_is_queued() {
     queue.own(&mut ours, |out| out.extend_from_slice(b"gh"));
     queue.own_mut(0..1)[0] = b'A';
     let (mut socket, mut backlog) = (Slow { room: [100, 100].into(), ..Slow::default() }, None);
-    let written = write(&mut socket, &mut backlog, &queue, ours).unwrap();
+    let written = write(&mut socket, &mut backlog, &queue, ours, None).unwrap();
     assert_eq!((written, backlog.is_none()), (Written { bytes: 8, sends: 1, blocked: false }, true));
-    write(&mut socket, &mut backlog, &queue, theirs).unwrap();
+    write(&mut socket, &mut backlog, &queue, theirs, None).unwrap();
     assert_eq!(socket.taken, b"Abcdefghxyz");
 }
 
@@ -54,11 +54,11 @@ fn a_later_value_replaces_what_has_not_begun() {
     }
     queue.own(&mut queued, |out| out.extend_from_slice(b"pong"));
     let (mut socket, mut backlog) = (Slow { room: [3, 0].into(), ..Slow::default() }, None);
-    assert!(write(&mut socket, &mut backlog, &queue, queued).unwrap().blocked);
+    assert!(write(&mut socket, &mut backlog, &queue, queued, None).unwrap().blocked);
     let waiting = backlog.as_mut().unwrap();
     assert_eq!((waiting.bytes(), waiting.drop_shared(), waiting.bytes()), (31, 2, 11));
     socket.room = [100].into();
-    write(&mut socket, &mut backlog, &queue, Queued::NOTHING).unwrap();
+    write(&mut socket, &mut backlog, &queue, Queued::NOTHING, None).unwrap();
     assert_eq!((socket.taken.as_slice(), backlog.is_none()), (&b"0123456789pong"[..], true));
 }
 
@@ -76,11 +76,11 @@ proptest! {
                 if own { queue.own(&mut queued, |out| out.extend_from_slice(&bytes)) } else { queue.shared(&mut queued, &joined(&bytes)) }
                 expected.extend(bytes);
             }
-            write(&mut socket, &mut backlog, &queue, queued).unwrap();
+            write(&mut socket, &mut backlog, &queue, queued, None).unwrap();
             prop_assert_eq!(socket.taken.len() + backlog.as_ref().map_or(0, |backlog| backlog.bytes()), expected.len());
         }
         socket.room = std::iter::repeat_n(1000, 1000).collect();
-        write(&mut socket, &mut backlog, &TurnQueue::default(), Queued::NOTHING).unwrap();
+        write(&mut socket, &mut backlog, &TurnQueue::default(), Queued::NOTHING, None).unwrap();
         prop_assert!(backlog.is_none());
         prop_assert_eq!(socket.taken, expected);
     }

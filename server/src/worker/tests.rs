@@ -153,7 +153,7 @@ impl World {
         for key in std::mem::take(&mut self.driver.0) {
             self.worker.writable(key);
         }
-        self.worker.end_turn(&mut self.driver);
+        self.worker.end_turn(&mut self.driver).unwrap();
         for (_, connection) in &self.worker.connections {
             let waiting = connection.backlog.as_ref().map_or(0, |backlog| backlog.bytes());
             // What has begun to be sent cannot be taken back.

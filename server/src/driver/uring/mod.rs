@@ -13,6 +13,7 @@
 
 mod buffers;
 mod ring;
+mod sends;
 mod sleeper;
 mod support;
 
@@ -31,9 +32,10 @@ use slab::Slab;
 use self::{
     buffers::{COUNT as BUFFERS, Filled},
     ring::{Completion, Operation, Ring},
+    sends::Sends,
     sleeper::Sleeper,
 };
-use super::{ACCEPT_RETRY, Driver};
+use super::{ACCEPT_RETRY, Driver, Outgoing};
 use crate::{hub::Mailbox, metrics::Metrics, worker::Worker};
 
 pub use support::check;
@@ -48,6 +50,7 @@ const NONE: u32 = u32::MAX;
 /// See the module.
 pub struct Uring {
     ring: Ring,
+    sends: Sends,
     sleeper: Sleeper,
     listener: Option<TcpListener>,
     accepting: Accepting,
@@ -119,6 +122,7 @@ impl Uring {
         mailbox.set_waker(sleeper.waker());
         Ok(Uring {
             ring,
+            sends: Sends::new()?,
             sleeper,
             listener: Some(listener),
             accepting: Accepting::Yes,
@@ -314,6 +318,12 @@ impl Uring {
 }
 
 impl Driver for Uring {
+    const SENDS_AT_ONCE: usize = sends::AT_ONCE;
+
+    fn send(&mut self, sends: &mut [Outgoing<'_>]) -> io::Result<()> {
+        self.sends.send(sends)
+    }
+
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()> {
         if self.ring.has_work() || !self.closing.is_empty() {
             self.enter()?;

@@ -2,7 +2,7 @@
 //! disabled, filtered or old.
 
 use std::{
-    io::{self, Write},
+    io::{self, IoSlice, Write},
     os::{
         fd::AsFd,
         unix::net::{UnixListener, UnixStream},
@@ -15,14 +15,19 @@ use rustix::{
 };
 
 use super::{
+    Outgoing,
     ring::{Completion, Ring},
+    sends::Sends,
     sleeper::Sleeper,
 };
 
 /// Calls that may complete nothing before an operation is called missing; here the first completes it.
 const ATTEMPTS: usize = 100;
 
-/// Makes a ring and its sleeper, accepts a connection and receives from it.
+/// Bytes that no socket takes at once.
+const TOO_MANY: usize = 64 << 20;
+
+/// Makes the rings and the sleeper, accepts a connection, receives from it and sends to it.
 ///
 /// # Errors
 /// What the kernel lacks or refuses.
@@ -41,9 +46,20 @@ pub fn check() -> io::Result<()> {
     match next(&mut ring)? {
         (Completion::Received(0, Ok(Some(filled))), true) => {
             drop(ring.lend(filled));
-            Ok(())
         }
-        other => Err(missing("multishot receive", &other)),
+        other => return Err(missing("multishot receive", &other)),
+    }
+    // A short send is told as such, and then there is no room.
+    let bytes = vec![0; TOO_MANY];
+    let send = || {
+        let mut sends = [Outgoing { socket: socket.as_fd(), slices: &[IoSlice::new(&bytes)], result: None }];
+        Sends::new()?.send(&mut sends)?;
+        let [Outgoing { result, .. }] = sends;
+        result.ok_or_else(|| io::Error::other("a send has no result"))
+    };
+    match (send()?, send()?) {
+        (Ok(1..TOO_MANY), Err(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+        other => Err(io::Error::new(io::ErrorKind::Unsupported, format!("sends that do not wait: {other:?}"))),
     }
 }
 

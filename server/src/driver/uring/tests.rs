@@ -1,7 +1,7 @@
 //! The ring against plain sockets: what the kernel ends by itself, and what is left when we end it.
 
 use std::{
-    io::{ErrorKind, Read, Write},
+    io::{ErrorKind, IoSlice, Read, Write},
     os::unix::net::{UnixListener, UnixStream},
     thread,
     time::Duration,
@@ -134,6 +134,68 @@ fn a_socket_that_takes_no_bytes_is_reported_once_when_it_does() {
     client.read_exact(&mut vec![0; written]).unwrap();
     let ended = completions(&mut ring);
     assert!(matches!(ended[..], [(Completion::Writable(7), false)]), "{ended:?}");
+}
+
+/// Sends on all of these by one call.
+fn send(sends: &mut Sends, parts: &[(&UnixStream, &[IoSlice<'_>])]) -> Vec<Option<io::Result<usize>>> {
+    let mut outgoing: Vec<_> = parts.iter().map(|(socket, slices)| Outgoing { socket: socket.as_fd(), slices, result: None }).collect();
+    sends.send(&mut outgoing).unwrap();
+    outgoing.into_iter().map(|outgoing| outgoing.result).collect()
+}
+
+#[test]
+fn sends_tell_what_was_taken_of_each() {
+    let mut sends = Sends::new().unwrap();
+    let pairs: Vec<_> = (0..5).map(|_| UnixStream::pair().unwrap()).collect();
+    let socket = |at: usize| &pairs[at].0;
+    let large = pattern(10 << 20);
+    let (whole, halves) = ([IoSlice::new(&large)], [IoSlice::new(b"a"), IoSlice::new(&large), IoSlice::new(b"c")]);
+    let several = [IoSlice::new(b"sev"), IoSlice::new(b""), IoSlice::new(b"eral")];
+    pairs[3].1.shutdown(std::net::Shutdown::Read).unwrap();
+    let results = send(
+        &mut sends,
+        &[
+            (socket(0), &[IoSlice::new(b"one")]),
+            (socket(1), &several),
+            (socket(2), &whole),
+            (socket(3), &[IoSlice::new(b"nobody")]),
+            (socket(4), &halves),
+            (socket(0), &[]),
+        ],
+    );
+    let [Some(Ok(3)), Some(Ok(7)), Some(Ok(short)), Some(Err(broken)), Some(Ok(short_halves)), None] = &results[..] else {
+        panic!("{results:?}")
+    };
+    assert_eq!(broken.kind(), ErrorKind::BrokenPipe);
+    assert!((1..large.len()).contains(short) && (1..large.len()).contains(short_halves), "{results:?}");
+    let refused = send(&mut sends, &[(socket(2), &whole), (socket(4), &halves), (socket(0), &[IoSlice::new(b" more")])]);
+    assert!(matches!(&refused[..], [Some(Err(_)), Some(Err(_)), Some(Ok(5))]), "{refused:?}");
+    // What was told to be taken is there, and nothing else.
+    let received = |at: usize| {
+        pairs[at].0.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut bytes = Vec::new();
+        (&pairs[at].1).read_to_end(&mut bytes).unwrap();
+        bytes
+    };
+    assert_eq!(received(0), b"one more");
+    assert_eq!(received(1), b"several");
+    assert!(received(2) == large[..*short], "other bytes were sent");
+    assert!(received(4) == [b"a", &large[..short_halves - 1]].concat(), "other bytes were sent");
+}
+
+#[test]
+fn as_many_sends_as_one_call_takes() {
+    let mut sends = Sends::new().unwrap();
+    let (client, server) = UnixStream::pair().unwrap();
+    let bytes = pattern(sends::AT_ONCE);
+    let slices: Vec<_> = bytes.chunks(1).map(|byte| [IoSlice::new(byte), IoSlice::new(b".")]).collect();
+    let parts: Vec<_> = slices.iter().map(|slices| (&client, &slices[..])).collect();
+    for _ in 0..3 {
+        assert!(send(&mut sends, &parts).iter().all(|result| matches!(result, Some(Ok(2)))));
+        let mut received = vec![0; 2 * bytes.len()];
+        (&server).read_exact(&mut received).unwrap();
+        assert_eq!(received.iter().copied().step_by(2).collect::<Vec<_>>(), bytes);
+    }
 }
 
 #[test]
