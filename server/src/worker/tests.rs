@@ -53,11 +53,20 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A driver that only remembers what it was asked to watch.
+/// A driver that remembers what it was asked to watch, and sends for some connections at once.
 #[derive(Default)]
 struct Watching(Vec<usize>);
 
 impl Driver for Watching {
+    const SENDS_AT_ONCE: usize = 3;
+
+    fn send(&mut self, sends: &mut [Outgoing<'_>]) -> io::Result<()> {
+        for send in sends.iter_mut().filter(|send| !send.slices.is_empty()) {
+            send.result = Some(rustix::io::writev(send.socket, send.slices).map_err(Into::into));
+        }
+        Ok(())
+    }
+
     fn wait(&mut self, _: Option<Duration>) -> io::Result<()> {
         Ok(())
     }
