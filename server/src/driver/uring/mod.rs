@@ -1,5 +1,5 @@
 //! The io_uring driver. Sockets are accepted and received from by multishot operations on a [`Ring`] of ours, whose buffers the kernel picks;
-//! a monoio runtime, in [`Sleeper`], is where the thread waits. Sends are the worker's plain calls.
+//! a monoio runtime, in [`Sleeper`], is where the thread waits. All sends of a turn go out by a few calls, in [`Sends`].
 //!
 //! ```text
 //! wait:      submit, complete ─► nothing? announce by eventfd, complete ─► nothing? sleep, complete
@@ -283,11 +283,14 @@ impl Uring {
             if !worker.wants_input(key) {
                 return;
             }
-            if worker.turn_is_full() {
+            if self.received_bytes >= RECEIVED_BYTES_ENOUGH || worker.turn_is_full() {
                 return self.resumed.push(slot);
             }
             match held.bytes.pop_front() {
-                Some(mut bytes) => worker.received(key, &mut bytes),
+                Some(mut bytes) => {
+                    self.received_bytes += bytes.len();
+                    worker.received(key, &mut bytes);
+                }
                 None => {
                     if held.ended {
                         worker.ended(key);
@@ -345,6 +348,7 @@ impl Driver for Uring {
     }
 
     fn dispatch(&mut self, worker: &mut Worker) {
+        self.received_bytes = 0;
         for slot in std::mem::take(&mut self.resumed) {
             self.receive_again(slot, worker);
         }
@@ -352,7 +356,6 @@ impl Driver for Uring {
             self.accept_again(worker);
         }
         // Completions that are left are the next turn's.
-        self.received_bytes = 0;
         while self.received_bytes < RECEIVED_BYTES_ENOUGH
             && !worker.turn_is_full()
             && let Some((completion, more)) = self.ring.next()
