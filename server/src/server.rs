@@ -27,8 +27,8 @@ use crate::{
 const LISTEN_BACKLOG: i32 = 4096;
 /// Descriptors that are no client's: standard streams, the internal port and its clients, logs.
 const DESCRIPTORS_RESERVED: usize = 64;
-/// Descriptors of a worker's own: listener, ring, the runtime's ring, and an eventfd twice; with epoll fewer.
-const DESCRIPTORS_PER_WORKER: usize = 5;
+/// Descriptors of a worker's own: listener, three rings, and an eventfd twice; with epoll fewer.
+const DESCRIPTORS_PER_WORKER: usize = 6;
 
 /// A running server.
 pub struct Server {
@@ -88,13 +88,14 @@ impl Server {
     pub fn start(config: &Config, files: &'static [File]) -> Result<Server, StartError> {
         let listeners = listen(config.listen, config.workers).map_err(failed(format!("cannot listen on {}", config.listen)))?;
         let edge = listeners[0].local_addr().map_err(failed("cannot read the edge port's address"))?;
-        let driver = choose_driver(config.driver)?;
+        let driver = choose_driver(config)?;
         let room = Arc::new(Room::new(connections_max(config)));
         let mailboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Mailbox::new(config.limits.mailbox_bytes_max))).collect();
         let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
         let hub = Arc::new(Hub::new(config.hub.clone(), mailboxes.clone()));
         let (ready, started) = mpsc::channel();
         let (end, ended) = mpsc::channel();
+        let backlog = config.workers * LISTEN_BACKLOG as usize;
         for (index, listener) in listeners.into_iter().enumerate() {
             let (config, hub, mailbox, metrics) =
                 (config.clone(), Arc::clone(&hub), Arc::clone(&mailboxes[index]), Arc::clone(&metrics[index]));
@@ -104,7 +105,7 @@ impl Server {
                 let worker = Worker::new(&config, context, Arc::clone(&mailbox), room);
                 let result = match driver {
                     Driver::Epoll => run(worker, Epoll::new(listener, &mailbox), &ready),
-                    Driver::Uring => run(worker, Uring::new(listener, &mailbox, metrics), &ready),
+                    Driver::Uring => run(worker, Uring::new(listener, backlog, &mailbox, metrics), &ready),
                 };
                 let _ = end.send(result);
             });
@@ -144,11 +145,11 @@ fn run<D: driver::Driver>(worker: Worker, driver: io::Result<D>, ready: &mpsc::S
 }
 
 /// The driver that is wanted, if the kernel has what it needs.
-fn choose_driver(choice: DriverChoice) -> Result<Driver, StartError> {
-    match choice {
+fn choose_driver(config: &Config) -> Result<Driver, StartError> {
+    match config.driver {
         DriverChoice::Epoll => Ok(Driver::Epoll),
-        DriverChoice::Uring => uring::check().map(|()| Driver::Uring).map_err(failed("cannot use io_uring")),
-        DriverChoice::Auto => Ok(match uring::check() {
+        DriverChoice::Uring => uring::check(config.workers).map(|()| Driver::Uring).map_err(failed("cannot use io_uring")),
+        DriverChoice::Auto => Ok(match uring::check(config.workers) {
             Ok(()) => Driver::Uring,
             Err(error) => {
                 tracing::info!("cannot use io_uring, so epoll it is: {error}");

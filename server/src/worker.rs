@@ -46,6 +46,17 @@ impl Room {
     }
 }
 
+/// When a connection is to be received from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// At once.
+    Now,
+    /// When it is resumed.
+    Later,
+    /// It is gone, or only written to until it is.
+    Never,
+}
+
 /// See the module. A driver calls [`accepted`](Worker::accepted), [`received`](Worker::received), [`writable`](Worker::writable),
 /// [`ended`](Worker::ended) and [`failed`](Worker::failed); keys stay valid until the turn's end, even of connections that are gone.
 pub struct Worker {
@@ -109,9 +120,9 @@ impl Worker {
         }
     }
 
-    /// Whether another connection may be accepted.
-    pub fn has_room(&self) -> bool {
-        self.room.connections.load(Relaxed) < self.room.connections_max
+    /// Whether so many more connections may be accepted.
+    pub fn has_room(&self, connections: usize) -> bool {
+        self.room.connections.load(Relaxed).saturating_add(connections) <= self.room.connections_max
     }
 
     /// A connection was accepted; its socket does not block. Returns its key.
@@ -128,9 +139,13 @@ impl Worker {
         self.connections.get(key).map(|connection| &connection.socket)
     }
 
-    /// Whether anything should be received from this connection now.
-    pub fn wants_input(&self, key: usize) -> bool {
-        self.connections.get(key).is_some_and(|connection| !connection.paused && connection.ending != Ending::Close)
+    /// Whether anything is to be received from this connection.
+    pub fn input(&self, key: usize) -> Input {
+        match self.connections.get(key) {
+            None | Some(Connection { ending: Ending::Close, .. }) => Input::Never,
+            Some(connection) if connection.paused => Input::Later,
+            Some(_) => Input::Now,
+        }
     }
 
     /// Whether enough has been received in this turn. What is left is to be received in the next.

@@ -62,6 +62,18 @@ fn a_kernel_whose_io_uring_is_too_old_is_served_by_epoll() {
     falls_back("old", &["buffer"]);
 }
 
+/// What one worker has room for, many may not have.
+#[test]
+fn workers_that_have_too_few_descriptors_for_rings_are_served_by_epoll() {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\""]).arg(binary());
+    command.args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0", "--workers", "64"]);
+    let server = Server::spawn(&mut command);
+    assert!(server.ready_line.contains(" driver=epoll "), "{}", server.ready_line);
+    Peer::upgrade(server.edge, "/echo").expect_echo("all the same");
+    server.end();
+}
+
 #[test]
 fn io_uring_is_refused_where_there_is_none() {
     is_refused("missing", &[ENOSYS]);

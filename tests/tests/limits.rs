@@ -15,6 +15,7 @@ on_each_driver! {
     a_channel_that_only_clients_published_to_goes_with_the_last_of_them,
     a_connection_beyond_the_limit_waits,
     without_a_descriptor_left_connections_wait,
+    clients_leave_room_for_the_internal_port,
     a_web_page_needs_the_key_to_publish,
 }
 
@@ -170,6 +171,26 @@ fn without_a_descriptor_left_connections_wait(driver: &str) {
         }
     }
     drop((served, others));
+    server.expect_held(before);
+    server.end();
+}
+
+/// The descriptors that are not for clients stay free for backends and operators, however many clients come at once.
+fn clients_leave_room_for_the_internal_port(driver: &str) {
+    const LIMIT: usize = 300;
+    let server = start_within(LIMIT, driver);
+    let before = server.held();
+    let mut clients: Vec<Peer> = (0..2 * LIMIT).map(|_| Peer::connect(server.edge)).collect();
+    eventually("there is no more room", || server.metric("fantail_connections") + 64 + 2 * 6 >= LIMIT as u64);
+    for round in 1..=3 {
+        assert_eq!(server.publish("news", "1"), round);
+        // Others come in their place.
+        clients.drain(..50);
+        let accepted = server.metric("fantail_connections_accepted_total");
+        eventually("the next are accepted", || server.metric("fantail_connections_accepted_total") >= accepted.max(224 + 50 * round));
+        assert!(server.descriptors_left(LIMIT) > 20, "{} descriptors are left", server.descriptors_left(LIMIT));
+    }
+    drop(clients);
     server.expect_held(before);
     server.end();
 }

@@ -12,7 +12,10 @@ use std::{
 use mio::{Events, Interest, Poll, Token, Waker, unix::SourceFd};
 
 use super::{ACCEPT_RETRY, Driver};
-use crate::{hub::Mailbox, worker::Worker};
+use crate::{
+    hub::Mailbox,
+    worker::{Input, Worker},
+};
 
 const LISTENER: Token = Token(usize::MAX);
 const WAKER: Token = Token(usize::MAX - 1);
@@ -37,6 +40,8 @@ pub struct Epoll {
     /// Connections that have more but had their share of this turn.
     served: Vec<usize>,
     accepting: Accepting,
+    /// The last attempt to accept failed, which is logged once.
+    failing: bool,
 }
 
 /// Edges are reported once, so what is left to accept must be remembered.
@@ -73,6 +78,7 @@ impl Epoll {
             again: Vec::new(),
             served: Vec::new(),
             accepting: Accepting::Idle,
+            failing: false,
         })
     }
 
@@ -80,13 +86,14 @@ impl Epoll {
         self.accepting = Accepting::Ready;
         for _ in 0..ACCEPTS_MAX {
             let Some(listener) = &self.listener else { return };
-            if !worker.has_room() {
+            if !worker.has_room(1) {
                 // A connection that goes may be another worker's, of which this one hears nothing.
                 self.accepting = Accepting::After(Instant::now() + ACCEPT_RETRY);
                 return;
             }
             match listener.accept() {
                 Ok((socket, _)) => {
+                    self.failing = false;
                     let key = worker.accepted(socket.into());
                     self.receive(key, false, worker);
                     self.register(key, worker);
@@ -98,7 +105,9 @@ impl Epoll {
                 // The peer gave up before we came, accept(2).
                 Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept; trying again in {} ms", ACCEPT_RETRY.as_millis());
+                    if !std::mem::replace(&mut self.failing, true) {
+                        tracing::warn!(%error, "cannot accept; trying again every {} ms", ACCEPT_RETRY.as_millis());
+                    }
                     self.accepting = Accepting::After(Instant::now() + ACCEPT_RETRY);
                     return;
                 }
@@ -118,7 +127,7 @@ impl Epoll {
     /// Receives until there is no more; a short read shows that without a further call, unless the peer may have closed.
     fn receive(&mut self, key: usize, peer_closed: bool, worker: &mut Worker) {
         for _ in 0..RECEIVES_MAX {
-            if !worker.wants_input(key) {
+            if worker.input(key) != Input::Now {
                 return;
             }
             if worker.turn_is_full() {

@@ -34,7 +34,7 @@ pub trait Driver {
     /// The kernel's; the worker cannot go on.
     fn wait(&mut self, timeout: Option<Duration>) -> io::Result<()>;
 
-    /// Reports all that has happened to the worker.
+    /// Reports to the worker what has happened. What is more than a turn's share is reported in the next.
     fn dispatch(&mut self, worker: &mut Worker);
 
     /// How many connections are sent to by one call of [`send`](Driver::send); with 1 the worker makes plain calls instead.

@@ -36,7 +36,11 @@ use self::{
     sleeper::Sleeper,
 };
 use super::{ACCEPT_RETRY, Driver, Outgoing};
-use crate::{hub::Mailbox, metrics::Metrics, worker::Worker};
+use crate::{
+    hub::Mailbox,
+    metrics::Metrics,
+    worker::{Input, Worker},
+};
 
 pub use support::check;
 
@@ -54,6 +58,10 @@ pub struct Uring {
     sleeper: Sleeper,
     listener: Option<TcpListener>,
     accepting: Accepting,
+    /// As many as the kernel may accept before we can stop it.
+    accepts_unasked: usize,
+    /// The last attempt to accept failed, which is logged once.
+    failing: bool,
     /// Sockets that were accepted before the operation could be stopped, when there was no room for them.
     accepted: VecDeque<OwnedFd>,
     slots: Slab<Slot>,
@@ -93,7 +101,10 @@ enum Receiving {
 /// Whether there is an operation that accepts.
 #[derive(Clone, Copy, PartialEq)]
 enum Accepting {
-    Yes,
+    /// For as many connections as come.
+    Many,
+    /// For one.
+    One,
     /// There is one, which was told to end.
     Cancelled,
     /// Not before this.
@@ -101,7 +112,8 @@ enum Accepting {
     Never,
 }
 
-/// What came for a connection after it was paused: at most what the kernel had received before the operation could be stopped.
+/// What came for a connection after it was paused: at most what the kernel had received before the operation could be stopped, so at most all
+/// buffers' bytes.
 #[derive(Default)]
 struct Held {
     bytes: VecDeque<Vec<u8>>,
@@ -110,22 +122,24 @@ struct Held {
 }
 
 impl Uring {
-    /// A driver for the calling thread that accepts from this listener and is woken by this mailbox.
+    /// A driver for the calling thread that accepts from this listener and is woken by this mailbox. All workers' listeners together have so
+    /// large a backlog.
     ///
     /// # Errors
     /// What the kernel lacks or refuses.
-    pub fn new(listener: TcpListener, mailbox: &Arc<Mailbox>, metrics: Arc<Metrics>) -> io::Result<Uring> {
+    pub fn new(listener: TcpListener, backlog: usize, mailbox: &Arc<Mailbox>, metrics: Arc<Metrics>) -> io::Result<Uring> {
         let sleeper = Sleeper::new()?;
         let mut ring = Ring::new(sleeper.eventfd())?;
         ring.announce(false);
-        ring.accept(listener.as_fd());
         mailbox.set_waker(sleeper.waker());
         Ok(Uring {
             ring,
             sends: Sends::new()?,
             sleeper,
             listener: Some(listener),
-            accepting: Accepting::Yes,
+            accepting: Accepting::After(Instant::now()),
+            accepts_unasked: backlog,
+            failing: false,
             accepted: VecDeque::new(),
             slots: Slab::new(),
             slot_of: Vec::new(),
@@ -161,6 +175,7 @@ impl Uring {
             // It came after we had stopped.
             Ok(_) if self.accepting == Accepting::Never => Duration::ZERO,
             Ok(socket) => {
+                self.failing = false;
                 self.accepted.push_back(socket);
                 self.open_accepted(worker);
                 Duration::ZERO
@@ -168,9 +183,11 @@ impl Uring {
             // The peer gave up before we came, accept(2).
             Err(Errno::CONNABORTED | Errno::INTR) => Duration::ZERO,
             // We stopped it.
-            Err(Errno::CANCELED) => ACCEPT_RETRY,
+            Err(Errno::CANCELED) => Duration::ZERO,
             Err(error) => {
-                tracing::warn!(%error, "cannot accept; trying again in {} ms", ACCEPT_RETRY.as_millis());
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::warn!(%error, "cannot accept; trying again every {} ms", ACCEPT_RETRY.as_millis());
+                }
                 ACCEPT_RETRY
             }
         };
@@ -182,23 +199,26 @@ impl Uring {
     fn accept_again(&mut self, worker: &mut Worker) {
         self.open_accepted(worker);
         match &self.listener {
-            Some(listener) if worker.has_room() => {
-                self.ring.accept(listener.as_fd());
-                self.accepting = Accepting::Yes;
+            Some(listener) if self.accepted.is_empty() && worker.has_room(1) => {
+                // The kernel asks nobody between two connections, and the last descriptors are not for clients.
+                let multishot = worker.has_room(self.accepts_unasked);
+                self.ring.accept(listener.as_fd(), multishot);
+                self.accepting = if multishot { Accepting::Many } else { Accepting::One };
             }
             // A connection that goes may be another worker's, of which this one hears nothing.
             _ => self.accepting = Accepting::After(Instant::now() + ACCEPT_RETRY),
         }
     }
 
-    /// Makes connections of the sockets that wait, as far as there is room, and accepts no more where there is none.
+    /// Makes connections of the sockets that wait, as far as there is room, and lets the kernel accept no more than that.
     fn open_accepted(&mut self, worker: &mut Worker) {
-        while worker.has_room()
+        while worker.has_room(1)
             && let Some(socket) = self.accepted.pop_front()
         {
             self.open(socket.into(), worker);
         }
-        if !worker.has_room() && self.accepting == Accepting::Yes {
+        let enough = !self.accepted.is_empty() || !worker.has_room(self.accepts_unasked);
+        if enough && self.accepting == Accepting::Many {
             self.ring.cancel(Operation::Accept);
             self.accepting = Accepting::Cancelled;
         }
@@ -228,17 +248,20 @@ impl Uring {
             return self.release(slot);
         }
         let key = key as usize;
-        let holds = self.held.contains_key(&slot) || !worker.wants_input(key);
+        let input = worker.input(key);
+        let holds = input == Input::Later || self.held.contains_key(&slot);
         match result {
             Ok(Some(filled)) => {
                 let mut bytes = self.ring.lend(filled);
                 self.received_bytes += bytes.len();
                 match holds {
                     true => self.held.entry(slot).or_default().bytes.push_back(bytes.to_vec()),
+                    false if input == Input::Never => {}
                     false => worker.received(key, &mut bytes),
                 }
             }
             Ok(None) if holds => self.held.entry(slot).or_default().ended = true,
+            Ok(None) if input == Input::Never => {}
             Ok(None) => worker.ended(key),
             Err(Errno::CANCELED) => {}
             Err(Errno::NOBUFS) => {
@@ -247,7 +270,7 @@ impl Uring {
             Err(_) => return worker.failed(key),
         }
         match more {
-            true if holds && !cancelled => self.stop_receiving(slot),
+            true if input != Input::Now && !cancelled => self.stop_receiving(slot),
             true => {}
             // What is held comes first: then it is up to the worker to resume.
             false if holds => {}
@@ -261,7 +284,7 @@ impl Uring {
             let Some(entry) = self.slots.get_mut(slot as usize) else { continue };
             let key = entry.key as usize;
             if entry.receiving == Receiving::No
-                && worker.wants_input(key)
+                && worker.input(key) == Input::Now
                 && let Some(socket) = worker.socket(key)
             {
                 entry.receiving = Receiving::Yes;
@@ -280,7 +303,7 @@ impl Uring {
     fn receive_again(&mut self, slot: u32, worker: &mut Worker) {
         let Some(key) = self.slots.get(slot as usize).map(|entry| entry.key as usize) else { return };
         while let Some(held) = self.held.get_mut(&slot) {
-            if !worker.wants_input(key) {
+            if worker.input(key) != Input::Now {
                 return;
             }
             if self.received_bytes >= RECEIVED_BYTES_ENOUGH || worker.turn_is_full() {
@@ -410,7 +433,7 @@ impl Driver for Uring {
 
     fn stop_accepting(&mut self) {
         self.accepted.clear();
-        if self.accepting == Accepting::Yes {
+        if matches!(self.accepting, Accepting::Many | Accepting::One) {
             self.ring.cancel(Operation::Accept);
         }
         self.accepting = Accepting::Never;

@@ -7,6 +7,7 @@ use std::{
     io,
     mem::ManuallyDrop,
     os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd},
+    ptr,
     sync::atomic::{Ordering::SeqCst, fence},
     time::Duration,
 };
@@ -29,7 +30,7 @@ const DRAIN: Duration = Duration::from_secs(1);
 /// An operation in the kernel. It ends with a completion that has no `more`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// Multishot: accepts one connection after the other.
+    /// Accepts connections; there is one at a time.
     Accept,
     /// Multishot: receives on a socket again and again, for this slot.
     Receive(u32),
@@ -107,10 +108,16 @@ impl Ring {
         Ok(ring)
     }
 
-    /// Accepts connections, which do not block, until this ends. The listener must not be closed before the next [`enter`](Ring::enter).
-    pub fn accept(&mut self, listener: BorrowedFd<'_>) {
-        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        self.begin(Operation::Accept, opcode::AcceptMulti::new(Fd(listener.as_raw_fd())).flags(flags.bits() as i32).build());
+    /// Accepts one connection, or one after the other until this ends; they do not block. The listener must not be closed before the next
+    /// [`enter`](Ring::enter).
+    pub fn accept(&mut self, listener: BorrowedFd<'_>, multishot: bool) {
+        let fd = Fd(listener.as_raw_fd());
+        let flags = (SocketFlags::NONBLOCK | SocketFlags::CLOEXEC).bits() as i32;
+        let entry = match multishot {
+            true => opcode::AcceptMulti::new(fd).flags(flags).build(),
+            false => opcode::Accept::new(fd, ptr::null_mut(), ptr::null_mut()).flags(flags).build(),
+        };
+        self.begin(Operation::Accept, entry);
     }
 
     /// Receives until this ends. The socket must not be closed before the next [`enter`](Ring::enter).
@@ -162,7 +169,7 @@ impl Ring {
 
     /// Whether there is something to submit, or the kernel has something to complete. More may come at any time.
     pub fn has_work(&mut self) -> bool {
-        !self.is_submitted() || self.io.submission().taskrun()
+        !self.is_submitted() || self.io.submission().taskrun() || self.io.submission().cq_overflow()
     }
 
     /// Whether the kernel has taken everything that was begun.

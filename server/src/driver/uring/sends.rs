@@ -19,6 +19,8 @@ pub const AT_ONCE: usize = 128;
 /// How often the kernel is asked to submit, and how long apart, when it has no memory.
 const ATTEMPTS: usize = 1000;
 const PAUSE: Duration = Duration::from_millis(1);
+/// To the worker a send that was not made.
+const INTERRUPTED: i32 = -libc::EINTR;
 const FLAGS: i32 = libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL;
 
 /// See the module.
@@ -72,10 +74,10 @@ impl Sends {
         self.submit()?;
         for completion in self.ring.completion() {
             let result = completion.result();
-            sends[completion.user_data() as usize].result = Some(match result {
-                0.. => Ok(result as usize),
-                error => Err(io::Error::from_raw_os_error(-error)),
-            });
+            sends[completion.user_data() as usize].result = match result {
+                0.. => Some(Ok(result as usize)),
+                error => Some(Err(io::Error::from_raw_os_error(-error))).filter(|_| error != INTERRUPTED),
+            };
         }
         Ok(())
     }

@@ -27,23 +27,27 @@ const ATTEMPTS: usize = 100;
 /// Bytes that no socket takes at once.
 const TOO_MANY: usize = 64 << 20;
 
-/// Makes the rings and the sleeper, accepts a connection, receives from it and sends to it.
+/// Makes what so many workers need, at once; accepts a connection, receives from it and sends to it.
 ///
 /// # Errors
 /// What the kernel lacks or refuses.
-pub fn check() -> io::Result<()> {
-    let sleeper = Sleeper::new()?;
-    let mut ring = Ring::new(sleeper.eventfd())?;
+pub fn check(workers: usize) -> io::Result<()> {
+    let make = |_| {
+        let sleeper = Sleeper::new()?;
+        Ok((Ring::new(sleeper.eventfd())?, Sends::new()?, sleeper))
+    };
+    let mut all = (0..workers).map(make).collect::<io::Result<Vec<_>>>()?;
+    let Some((ring, sends, _)) = all.first_mut() else { return Ok(()) };
     let listener = listen()?;
     let mut client = UnixStream::connect_addr(&listener.local_addr()?)?;
-    ring.accept(listener.as_fd());
-    let socket = match next(&mut ring)? {
+    ring.accept(listener.as_fd(), true);
+    let socket = match next(ring)? {
         (Completion::Accepted(Ok(socket)), true) => socket,
         other => return Err(missing("multishot accept", &other)),
     };
     client.write_all(b"?")?;
     ring.receive(0, socket.as_fd());
-    match next(&mut ring)? {
+    match next(ring)? {
         (Completion::Received(0, Ok(Some(filled))), true) => {
             drop(ring.lend(filled));
         }
@@ -51,10 +55,10 @@ pub fn check() -> io::Result<()> {
     }
     // A short send is told as such, and then there is no room.
     let bytes = vec![0; TOO_MANY];
-    let send = || {
-        let mut sends = [Outgoing { socket: socket.as_fd(), slices: &[IoSlice::new(&bytes)], result: None }];
-        Sends::new()?.send(&mut sends)?;
-        let [Outgoing { result, .. }] = sends;
+    let mut send = || {
+        let mut outgoing = [Outgoing { socket: socket.as_fd(), slices: &[IoSlice::new(&bytes)], result: None }];
+        sends.send(&mut outgoing)?;
+        let [Outgoing { result, .. }] = outgoing;
         result.ok_or_else(|| io::Error::other("a send has no result"))
     };
     match (send()?, send()?) {

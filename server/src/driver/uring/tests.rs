@@ -203,7 +203,7 @@ fn what_was_accepted_before_the_end_is_closed_with_the_ring() {
     let (_sleeper, mut ring) = ring();
     let listener = support::listen().unwrap();
     let connect = |listener: &UnixListener| UnixStream::connect_addr(&listener.local_addr().unwrap()).unwrap();
-    ring.accept(listener.as_fd());
+    ring.accept(listener.as_fd(), true);
     ring.enter().unwrap();
     let mut accepted = connect(&listener);
     let mut received = UnixStream::pair().unwrap();
