@@ -157,6 +157,13 @@ impl WebSocket {
         limits: &MessageLimits,
         scratch: &'s mut Scratch,
     ) -> Result<Option<Event<'s>>, PeerError> {
+        if self.state == State::Open
+            && self.role == Role::Server
+            && self.partial.is_none()
+            && let Some((kind, payload)) = small_message(input, limits)
+        {
+            return self.whole(kind, payload).map(Some);
+        }
         loop {
             if matches!(self.state, State::PeerClosed | State::Closed) {
                 *input = &mut [];
@@ -252,7 +259,8 @@ impl WebSocket {
             message.fragments += 1;
         }
         message.payload.extend_from_slice(payload);
-        if message.kind == Kind::Text && !message.compressed {
+        // After our close frame a payload is ignored whether it lies whole in the input or comes in pieces.
+        if message.kind == Kind::Text && !message.compressed && self.state != State::Closing {
             message.utf8.push(payload)?;
         }
         match (fills, header.fin) {
@@ -340,6 +348,12 @@ impl WebSocket {
         if header.rsv1 {
             return self.inflated(kind, payload, limits, &mut scratch.inflater, &mut scratch.inflated);
         }
+        self.whole(kind, payload)
+    }
+
+    /// A message that lies whole in the input, unmasked.
+    #[inline]
+    fn whole<'s>(&mut self, kind: Kind, payload: &'s mut [u8]) -> Result<Event<'s>, PeerError> {
         if kind == Kind::Text {
             Utf8::check(payload).inspect_err(|_| self.end_receiving())?;
         }
@@ -387,6 +401,30 @@ impl WebSocket {
             }
         }
     }
+}
+
+/// Takes a client's message that is whole, small and not compressed from the front of `input`, as most are, and unmasks it. Whatever else it
+/// finds, right or wrong, it leaves untouched for [`WebSocket::step`].
+#[inline]
+fn small_message<'i>(input: &mut &'i mut [u8], limits: &MessageLimits) -> Option<(Kind, &'i mut [u8])> {
+    const HEADER_BYTES: usize = 6;
+    let [first, second, key @ ..] = *input.first_chunk::<HEADER_BYTES>()?;
+    // FIN and the opcode, without a reserved bit.
+    let kind = match first {
+        0x81 => Kind::Text,
+        0x82 => Kind::Binary,
+        _ => return None,
+    };
+    // Without the mask's bit this is longer than any length that stands in one byte.
+    let length = usize::from(second.wrapping_sub(0x80));
+    if length > CONTROL_PAYLOAD_BYTES_MAX || length > limits.message_bytes_max || input.len() < HEADER_BYTES + length {
+        return None;
+    }
+    let (frame, rest) = std::mem::take(input).split_at_mut(HEADER_BYTES + length);
+    *input = rest;
+    let payload = &mut frame[HEADER_BYTES..];
+    apply_mask(payload, key);
+    Some((kind, payload))
 }
 
 #[cfg(test)]

@@ -2,24 +2,19 @@
 
 use crate::simd;
 
-/// Payloads up to this length are done in line: a call through the kernels' table would cost more than the work.
-const INLINE_BYTES: usize = 16;
+/// Payloads up to this length are done in line: most messages are short, and a call through the kernels' table would cost more than the work.
+const INLINE_BYTES: usize = 256;
 
 /// XORs the payload with the key; the key's first byte meets the payload's first.
 #[inline]
 pub fn apply_mask(payload: &mut [u8], key: [u8; 4]) {
-    if payload.len() > INLINE_BYTES {
-        return (simd::kernels().mask)(payload, key);
-    }
-    for (i, byte) in payload.iter_mut().enumerate() {
-        *byte ^= key[i % 4];
-    }
+    if payload.len() <= INLINE_BYTES { simd::mask::short(payload, key) } else { (simd::kernels().mask)(payload, key) }
 }
 
 /// The key for the rest of a payload, of which `done` bytes are masked already.
-pub fn rotate(mut key: [u8; 4], done: u64) -> [u8; 4] {
-    key.rotate_left((done % 4) as usize);
-    key
+#[inline]
+pub fn rotate(key: [u8; 4], done: u64) -> [u8; 4] {
+    simd::mask::rotate(key, (done % 4) as usize)
 }
 
 #[cfg(test)]

@@ -5,6 +5,13 @@ use crate::{
     simd::{self, Utf8Run},
 };
 
+/// Texts up to this length are looked at in line first: most are short and ASCII, and a call through the kernels' table would cost more than
+/// the work.
+const INLINE_BYTES: usize = 128;
+
+/// Texts up to this length are left to the standard library, which is as fast as anything for a word or two.
+const STD_BYTES: usize = 8;
+
 /// Validates one text in any number of pieces: [`push`](Utf8::push) each, then [`finish`](Utf8::finish).
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Utf8 {
@@ -20,10 +27,12 @@ impl Utf8 {
     /// [`PeerError::Utf8`]
     #[inline]
     pub fn check(text: &[u8]) -> Result<(), PeerError> {
-        match (simd::kernels().utf8)(text) {
-            Utf8Run::Valid => Ok(()),
-            _ => Err(PeerError::Utf8),
-        }
+        let is_valid = match text.len() {
+            ..=INLINE_BYTES if simd::utf8::short_is_ascii(text) => true,
+            ..=STD_BYTES => std::str::from_utf8(text).is_ok(),
+            _ => (simd::kernels().utf8)(text) == Utf8Run::Valid,
+        };
+        if is_valid { Ok(()) } else { Err(PeerError::Utf8) }
     }
 
     /// Validates a further piece.

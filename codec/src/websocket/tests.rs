@@ -144,6 +144,30 @@ fn a_declared_length_is_refused_before_its_payload() {
 }
 
 #[test]
+fn small_messages_are_judged_as_all_others_are() {
+    let limits = MessageLimits { message_bytes_max: 4, fragments_max: 1 };
+    let received = |role, mut bytes: Vec<u8>| {
+        let (mut websocket, mut scratch) = (WebSocket::new(role, None), Scratch::default());
+        let mut input = &mut bytes[..];
+        let told = websocket.receive(&mut input, &limits, &mut scratch).map(|event| event.map(Told::from));
+        (told, websocket.is_open(), input.len())
+    };
+    assert_eq!(received(Role::Server, [text("four"), text("x")].concat()), (Ok(Some(message("four"))), true, 7));
+    assert_eq!(received(Role::Server, text("fiver")).0, Err(PeerError::MessageTooLarge));
+    assert_eq!(received(Role::Client, text("four")).0, Err(PeerError::Masking));
+    assert_eq!(received(Role::Server, b"\x81\x04four".to_vec()).0, Err(PeerError::Masking));
+    assert_eq!(received(Role::Server, frame(true, false, OpCode::Text, b"\xed\xa0")), (Err(PeerError::Utf8), false, 0));
+    assert_eq!(
+        received(Role::Server, frame(true, false, OpCode::Binary, b"\xed\xa0")).0,
+        Ok(Some(Told::Message(Kind::Binary, b"\xed\xa0".to_vec())))
+    );
+    for length in [125, 126] {
+        let payload = "x".repeat(length);
+        assert_eq!(told(&text(&payload)), [message(&payload)]);
+    }
+}
+
+#[test]
 fn the_closing_handshake_from_either_side() {
     let (bytes, mut out) = (frame(true, false, OpCode::Close, b"\x03\xe8bye"), Vec::new());
     let mut websocket = WebSocket::new(Role::Server, None);
@@ -161,6 +185,17 @@ fn the_closing_handshake_from_either_side() {
     let late = [text("late"), frame(false, false, OpCode::Text, b"a"), frame(true, false, OpCode::Ping, b""), bytes].concat();
     assert_eq!(told_in_pieces(&mut websocket, &late, &[]), [Told::Close(Some(1000))]);
     assert!(websocket.is_closed());
+}
+
+#[test]
+fn after_our_close_wrong_text_is_ignored_in_pieces_too() {
+    let bytes = [frame(true, false, OpCode::Text, b"\xff\xff"), frame(true, false, OpCode::Close, &[])].concat();
+    for cut in 0..bytes.len() {
+        let mut websocket = WebSocket::new(Role::Server, None);
+        websocket.write_close(Some(CloseCode::NORMAL), "", None, &mut Vec::new());
+        assert_eq!(told_in_pieces(&mut websocket, &bytes, &[cut]), [Told::Close(None)], "{cut}");
+        assert!(websocket.is_closed());
+    }
 }
 
 #[test]
