@@ -55,6 +55,7 @@ impl Agreement {
 ///
 /// `None`: the handshake goes on without compression, because nothing acceptable was offered. All lines are read
 /// to their end even so: a malformed one fails the handshake wherever it stands.
+#[inline]
 pub fn negotiate<'a>(lines: impl Iterator<Item = &'a [u8]>, policy: &Policy) -> Result<Option<Agreement>, MalformedExtension> {
     let mut agreement = None;
     for_each_extension(lines, Side::Offer, |offer| {
@@ -88,8 +89,23 @@ pub fn accept_response<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Opti
     }
 }
 
+/// What nearly every client offers (Chrome, Safari and ws; Firefox), and what it comes to.
+const COMMON_OFFERS: [(&[u8], Parameters); 2] = {
+    let bare = Parameters {
+        server_no_context_takeover: false,
+        client_no_context_takeover: false,
+        server_max_window_bits: None,
+        client_max_window_bits: None,
+    };
+    [
+        (b"permessage-deflate; client_max_window_bits", Parameters { client_max_window_bits: Some(WINDOW_BITS_MAX), ..bare }),
+        (b"permessage-deflate", bare),
+    ]
+};
+
 /// Hands each extension of the list to `take`: the parameters of a permessage-deflate, or `None` if it is another
 /// extension or its parameters are to be declined.
+#[inline]
 fn for_each_extension<'a>(
     lines: impl Iterator<Item = &'a [u8]>,
     side: Side,
@@ -97,6 +113,11 @@ fn for_each_extension<'a>(
 ) -> Result<(), MalformedExtension> {
     let mut empty = None;
     for bytes in lines {
+        if let Some(&(_, parameters)) = COMMON_OFFERS.iter().find(|&&(offer, _)| side == Side::Offer && offer == bytes) {
+            empty = Some(false);
+            take(Some(parameters));
+            continue;
+        }
         empty.get_or_insert(true);
         let mut line = Line::new(bytes);
         while let Some(name) = line.extension()? {
@@ -152,6 +173,7 @@ impl Parameters {
     }
 
     /// The server's answer to this offer; `None` declines it.
+    #[inline]
     fn answer(self, policy: &Policy) -> Option<Agreement> {
         let server_window_bits = match self.server_max_window_bits {
             None | Some(WINDOW_BITS_MAX) => WINDOW_BITS_MAX,
@@ -232,6 +254,16 @@ mod tests {
         ] {
             let lines = malformed.iter().map(|line| line.as_bytes());
             assert!(matches!(negotiate(lines, &STRICT), Err(MalformedExtension::Grammar { .. })), "{malformed:?}");
+        }
+    }
+
+    #[test]
+    fn common_offers_are_what_the_grammar_makes_of_them() {
+        for (offer, _) in COMMON_OFFERS {
+            // White space that the shortcut does not know.
+            let spelled = [b"\t", offer].concat();
+            assert_eq!(negotiate([offer].into_iter(), &STRICT), negotiate([&spelled[..]].into_iter(), &STRICT));
+            assert!(negotiate([offer].into_iter(), &STRICT).unwrap().is_some());
         }
     }
 

@@ -36,14 +36,12 @@ impl<'a> Head<'a> {
 
     /// All field lines in order: name and value.
     pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + use<'a> {
-        let bytes = self.bytes;
-        self.scan.fields.iter().map(move |field| (field.name.of(bytes), field.value.of(bytes)))
+        self.scan.fields(self.bytes)
     }
 
     /// The values of all lines of one field, in order.
     pub fn values(&self, name: Name) -> impl Iterator<Item = &'a [u8]> + use<'a> {
-        let bytes = self.bytes;
-        self.scan.fields.iter().filter(move |field| field.known == name).map(move |field| field.value.of(bytes))
+        self.scan.values(self.bytes, name)
     }
 
     /// As [`values`](Head::values), of a field that [`Name`] need not know; the name in any case.
@@ -57,16 +55,14 @@ impl<'a> Head<'a> {
     /// `Err(())` where it is repeated.
     #[expect(clippy::result_unit_err, reason = "each caller knows which error a repetition is")]
     pub fn single(&self, name: Name) -> Result<Option<&'a [u8]>, ()> {
-        let mut values = self.values(name);
-        match (values.next(), values.next()) {
-            (value, None) => Ok(value),
-            _ => Err(()),
-        }
+        self.scan.single(self.bytes, name)
     }
 
     /// Whether a list field names this element in any case.
     pub fn lists(&self, name: Name, element: &str) -> bool {
-        list(self.values(name)).any(|value| value.eq_ignore_ascii_case(element.as_bytes()))
+        let is = |value: &[u8]| value.eq_ignore_ascii_case(element.as_bytes());
+        // Nearly always it is the only one.
+        matches!(self.single(name), Ok(Some(value)) if is(value)) || list(self.values(name)).any(is)
     }
 
     /// What the fields say about the body's end; `None` where they say nothing.

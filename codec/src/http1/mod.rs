@@ -13,13 +13,24 @@ pub use request::Request;
 pub use response::{Response, ResponseHead};
 pub use scan::{HeadScan, Name, Progress};
 
+use crate::simd;
+
 /// The elements of a comma-separated list field over all its lines, without empty ones, RFC 9110 §5.6.1.
 pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &'a [u8]> {
     lines.flat_map(|line| line.split(|&byte| byte == b',')).map(trim).filter(|element| !element.is_empty())
 }
 
 /// Without optional white space (SP and HTAB) at both ends.
-pub fn trim(mut bytes: &[u8]) -> &[u8] {
+#[inline]
+pub fn trim(bytes: &[u8]) -> &[u8] {
+    match bytes {
+        // Nearly every value stands behind one space.
+        [b' ', value @ ..] if !matches!(value, [b' ' | b'\t', ..] | [.., b' ' | b'\t']) => value,
+        _ => trim_any(bytes),
+    }
+}
+
+fn trim_any(mut bytes: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] = bytes {
         bytes = rest;
     }
@@ -31,7 +42,7 @@ pub fn trim(mut bytes: &[u8]) -> &[u8] {
 
 /// Whether a name or token may hold this byte: `tchar`, RFC 9110 §5.6.2.
 pub fn is_tchar(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+    simd::is_token(byte)
 }
 
 /// Whether these bytes are a field's name: a token, RFC 9110 §5.1.

@@ -1,13 +1,13 @@
-//! From bytes to the positions of a head's start line and fields. One pass over the head in blocks of 64 bytes: a kernel turns each block into
-//! bitmaps (where a name cannot go on, where a value cannot go on), and the scan walks from bit to bit. A name must end at a colon, a value at
-//! CR LF; every other stop is an error at that byte. The scan resumes where it stopped, so any split of the bytes costs linear time (RFC 9112
-//! §2.2, §5).
+//! From bytes to the positions of a head's start line and fields. One pass over the head in blocks of 64 bytes: a kernel marks the bytes at which
+//! names and lines end, or may not go on, and the scan judges mark by mark. A name must end at a colon, a line in CR LF; every other mark is an
+//! error at that byte. What is left is a list of positions, and the place of each field that we look for. The scan resumes at the block where it
+//! stopped, so any split of the bytes costs linear time (RFC 9112 §2.2, §5).
 
 use crate::{
     error::PeerError,
-    http1::trim,
+    http1::{is_field_name, is_tchar, trim},
     limits::{HttpLimits, REQUEST_LINE_ROOM},
-    simd::{self, BLOCK_BYTES, Bitmaps},
+    simd::{self, BLOCK_BYTES, HeadCarry},
 };
 
 /// The fields that the opening handshake and the message framing need; found by name while scanning.
@@ -31,23 +31,30 @@ pub enum Name {
 }
 
 impl Name {
+    /// By length and first byte there is at most one candidate, which is compared whole. `name` is a token.
+    #[inline]
     fn of(name: &[u8]) -> Name {
-        let (known, text): (Name, &[u8]) = match name.len() {
-            4 => (Name::Host, b"host"),
-            6 if name[0] | 0x20 == b'o' => (Name::Origin, b"origin"),
-            6 => (Name::Expect, b"expect"),
-            7 => (Name::Upgrade, b"upgrade"),
-            10 => (Name::Connection, b"connection"),
-            14 => (Name::ContentLength, b"content-length"),
-            17 if name[0] | 0x20 == b's' => (Name::SecWebSocketKey, b"sec-websocket-key"),
-            17 => (Name::TransferEncoding, b"transfer-encoding"),
-            20 => (Name::SecWebSocketAccept, b"sec-websocket-accept"),
-            21 => (Name::SecWebSocketVersion, b"sec-websocket-version"),
-            22 => (Name::SecWebSocketProtocol, b"sec-websocket-protocol"),
-            24 => (Name::SecWebSocketExtensions, b"sec-websocket-extensions"),
-            _ => return Name::Other,
+        fn is<const N: usize>(name: &[u8], text: &[u8; N]) -> bool {
+            // The bit turns a letter into its small one and no other token's byte into a letter or a hyphen. All bytes are compared at once.
+            let Some(name) = name.first_chunk::<N>() else { return false };
+            name.iter().zip(text).fold(0, |differ, (name, text)| differ | (name | 0x20) ^ text) == 0
+        }
+        let (known, matches) = match (name.len(), name.first().map_or(0, |byte| byte | 0x20)) {
+            (4, b'h') => (Name::Host, is(name, b"host")),
+            (6, b'o') => (Name::Origin, is(name, b"origin")),
+            (6, b'e') => (Name::Expect, is(name, b"expect")),
+            (7, b'u') => (Name::Upgrade, is(name, b"upgrade")),
+            (10, b'c') => (Name::Connection, is(name, b"connection")),
+            (14, b'c') => (Name::ContentLength, is(name, b"content-length")),
+            (17, b's') => (Name::SecWebSocketKey, is(name, b"sec-websocket-key")),
+            (17, b't') => (Name::TransferEncoding, is(name, b"transfer-encoding")),
+            (20, b's') => (Name::SecWebSocketAccept, is(name, b"sec-websocket-accept")),
+            (21, b's') => (Name::SecWebSocketVersion, is(name, b"sec-websocket-version")),
+            (22, b's') => (Name::SecWebSocketProtocol, is(name, b"sec-websocket-protocol")),
+            (24, b's') => (Name::SecWebSocketExtensions, is(name, b"sec-websocket-extensions")),
+            _ => (Name::Other, true),
         };
-        if name.eq_ignore_ascii_case(text) { known } else { Name::Other }
+        if matches { known } else { Name::Other }
     }
 }
 
@@ -70,17 +77,6 @@ impl Span {
     }
 }
 
-/// One field line; `value` is without white space at its ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
-    /// Which field, if it is one we look for.
-    pub known: Name,
-    /// Where its name stands.
-    pub name: Span,
-    /// Where its value stands.
-    pub value: Span,
-}
-
 /// What [`HeadScan::advance`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Progress {
@@ -99,16 +95,26 @@ pub struct HeadScan {
     first: Part,
     /// The part that is being read.
     part: Part,
-    /// Where that part began.
+    /// Where the head begins, behind the empty line that may precede a request.
     start: usize,
-    /// Everything before it has been looked at.
-    at: usize,
+    /// The marks, of which `marked` count: the LF of the start line, then the colon and the LF of each field.
+    marks: Vec<u16>,
+    marked: usize,
+    /// How many of the marks have been judged: one of the start line, two of each field.
+    judged: usize,
+    /// All before it is indexed.
+    indexed: usize,
+    /// Where the block begins that holds `indexed`, and what is known of the one before it.
+    block: usize,
+    carry: HeadCarry,
     pub(super) method: Span,
     pub(super) target: Span,
     /// Of a response; method and target are a request's.
     pub(super) status: u16,
     pub(super) minor_version: u8,
-    pub(super) fields: Vec<Field>,
+    /// Of each known name the first and the last of its lines, counted from 1; 0 without one.
+    first_line: [u16; Name::Other as usize],
+    last_line: [u16; Name::Other as usize],
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,10 +124,11 @@ enum Part {
     Blank,
     RequestLine,
     StatusLine,
-    FieldName,
-    /// After the name that ended at this byte.
-    FieldValue(Span),
+    Fields,
 }
+
+/// Room for the marks of one call of the kernel: those of nearly every real head, and of a block of nothing else.
+const WINDOW_MARKS: usize = 2 * BLOCK_BYTES;
 
 impl HeadScan {
     /// The scan of a response's head, which begins with a status line.
@@ -129,11 +136,47 @@ impl HeadScan {
         HeadScan { first: Part::StatusLine, part: Part::StatusLine, ..HeadScan::default() }
     }
 
-    /// Ready for another head of the same kind; the memory for fields is kept.
+    /// The field lines: name, and value without white space at its ends.
+    pub(super) fn fields<'a>(&self, head: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        (0..self.fields_judged()).map(|i| self.field(head, i))
+    }
+
+    /// The values of the lines of a known name.
+    pub(super) fn values<'a>(&self, head: &'a [u8], name: Name) -> impl Iterator<Item = &'a [u8]> {
+        let [first, last] = [&self.first_line, &self.last_line].map(|lines| usize::from(lines[name as usize]));
+        (first..last + usize::from(last > 0)).filter_map(move |i| {
+            let (line, value) = self.field(head, i - 1);
+            (i == first || i == last || Name::of(line) == name).then_some(value)
+        })
+    }
+
+    /// The value of a known name's only line, which need not be there; an error where there are more.
+    #[inline]
+    pub(super) fn single<'a>(&self, head: &'a [u8], name: Name) -> Result<Option<&'a [u8]>, ()> {
+        match (self.first_line[name as usize], self.last_line[name as usize]) {
+            (0, _) => Ok(None),
+            (first, last) if first == last => Ok(Some(self.field(head, usize::from(first) - 1).1)),
+            _ => Err(()),
+        }
+    }
+
+    #[inline]
+    fn field<'a>(&self, head: &'a [u8], i: usize) -> (&'a [u8], &'a [u8]) {
+        let [before, colon, feed] = self.marks[2 * i..][..3] else { return (&[], &[]) };
+        let [before, colon, feed] = [before, colon, feed].map(usize::from);
+        (&head[before + 1..colon], trim(&head[colon + 1..feed - 1]))
+    }
+
+    fn fields_judged(&self) -> usize {
+        self.judged.saturating_sub(1) / 2
+    }
+
+    /// Ready for another head of the same kind; the memory for positions is kept.
     pub fn reset(&mut self) {
-        let mut fields = std::mem::take(&mut self.fields);
-        fields.clear();
-        *self = HeadScan { first: self.first, part: self.first, fields, ..HeadScan::default() };
+        (self.part, self.start) = (self.first, 0);
+        (self.marked, self.judged) = (0, 0);
+        (self.indexed, self.block, self.carry) = (0, 0, HeadCarry::default());
+        (self.first_line, self.last_line) = Default::default();
     }
 
     /// Reads on in `bytes`, which begin at the head's first byte and begin with what was given before.
@@ -144,7 +187,7 @@ impl HeadScan {
         let within = &bytes[..bytes.len().min(limits.head_bytes_max)];
         match self.walk(within, limits)? {
             Progress::Incomplete
-                if matches!(self.part, Part::Blank | Part::RequestLine) && within.len() > limits.target_bytes_max + REQUEST_LINE_ROOM =>
+                if self.part != Part::Fields && self.first == Part::Blank && within.len() > limits.target_bytes_max + REQUEST_LINE_ROOM =>
             {
                 Err(PeerError::TargetTooLong)
             }
@@ -154,75 +197,110 @@ impl HeadScan {
     }
 
     fn walk(&mut self, bytes: &[u8], limits: &HttpLimits) -> Result<Progress, PeerError> {
-        let mut map = Map::new(bytes, self.at);
-        loop {
-            match self.part {
-                Part::Blank => match bytes {
-                    [] | [b'\r'] => return Ok(Progress::Incomplete),
-                    [b'\r', b'\n', ..] => self.begin(Part::RequestLine, 2),
-                    _ => self.begin(Part::RequestLine, 0),
-                },
-                Part::RequestLine => {
-                    let Some(end) = map.line_end(&mut self.at).map_err(|at| PeerError::RequestLine { at })? else {
-                        return Ok(Progress::Incomplete);
-                    };
-                    self.request_line(bytes, end, limits)?;
-                    self.begin(Part::FieldName, end + 2);
-                }
-                Part::StatusLine => {
-                    let Some(end) = map.line_end(&mut self.at).map_err(|at| PeerError::StatusLine { at })? else {
-                        return Ok(Progress::Incomplete);
-                    };
-                    self.status_line(&bytes[..end])?;
-                    self.begin(Part::FieldName, end + 2);
-                }
-                Part::FieldName => {
-                    let end = map.next(self.at, |bitmaps| bitmaps.not_token);
-                    self.at = end;
-                    match bytes.get(end) {
-                        None => return Ok(Progress::Incomplete),
-                        Some(b':') if end > self.start => self.begin(Part::FieldValue(Span::new(self.start, end)), end + 1),
-                        Some(b'\r') if end == self.start => {
-                            return match bytes.get(end + 1) {
-                                None => Ok(Progress::Incomplete),
-                                Some(b'\n') => Ok(Progress::Complete(end + 2)),
-                                Some(_) => Err(PeerError::FieldName { at: end }),
-                            };
-                        }
-                        Some(_) => return Err(PeerError::FieldName { at: end }),
-                    }
-                }
-                Part::FieldValue(name) => {
-                    let Some(end) = map.line_end(&mut self.at).map_err(|at| PeerError::FieldValue { at })? else {
-                        return Ok(Progress::Incomplete);
-                    };
-                    if self.fields.len() == limits.fields_max {
-                        return Err(PeerError::TooManyFields);
-                    }
-                    let line = &bytes[self.start..end];
-                    let value = trim(line);
-                    let start = self.start + (value.as_ptr().addr() - line.as_ptr().addr());
-                    self.fields.push(Field { known: Name::of(name.of(bytes)), name, value: Span::new(start, start + value.len()) });
-                    self.begin(Part::FieldName, end + 2);
-                }
+        if self.part == Part::Blank {
+            self.start = match bytes {
+                [] | [b'\r'] => return Ok(Progress::Incomplete),
+                [b'\r', b'\n', ..] => 2,
+                _ => 0,
+            };
+            (self.part, self.indexed, self.block) = (Part::RequestLine, self.start, self.start);
+        }
+        while self.indexed < bytes.len() {
+            self.index(bytes);
+            if let Some(head_bytes) = self.judge(bytes, limits)? {
+                return Ok(Progress::Complete(head_bytes));
             }
         }
+        Ok(Progress::Incomplete)
     }
 
-    fn begin(&mut self, part: Part, at: usize) {
-        (self.part, self.start, self.at) = (part, at, at);
+    /// Adds the marks of the blocks that follow, as many as a window may have.
+    fn index(&mut self, bytes: &[u8]) {
+        // The last block was not whole; its marks are found again.
+        while self.marked > 0 && usize::from(self.marks[self.marked - 1]) >= self.block {
+            self.marked -= 1;
+        }
+        if self.marks.len() < self.marked + WINDOW_MARKS {
+            self.marks.resize(self.marked + WINDOW_MARKS, 0);
+        }
+        let marks = &mut self.marks[self.marked..];
+        let indexed = (simd::kernels().index)(&bytes[self.block..], &mut self.carry, marks);
+        if self.block > 0 {
+            // The head is at most HEAD_BYTES_CEILING long, which fits.
+            marks[..indexed.marks].iter_mut().for_each(|mark| *mark += self.block as u16);
+        }
+        self.marked += indexed.marks;
+        self.indexed = self.block + indexed.bytes;
+        self.block += indexed.bytes - indexed.bytes % BLOCK_BYTES;
+    }
+
+    /// Judges the marks that have not been. Returns the head's length once it is complete.
+    fn judge(&mut self, bytes: &[u8], limits: &HttpLimits) -> Result<Option<usize>, PeerError> {
+        if self.part != Part::Fields {
+            if self.marked == 0 {
+                return Ok(None);
+            }
+            self.start_line(bytes, usize::from(self.marks[0]), limits)?;
+            (self.part, self.judged) = (Part::Fields, 1);
+        }
+        let mut line = usize::from(self.marks[self.judged - 1]) + 1;
+        let (pairs, rest) = self.marks[self.judged..self.marked].as_chunks();
+        for &[name_end, line_end] in pairs {
+            let (colon, feed) = (usize::from(name_end), usize::from(line_end));
+            if is_last_line(bytes, line, colon)? {
+                return if bytes[feed] == b'\n' { Ok(Some(feed + 1)) } else { Err(PeerError::FieldName { at: colon }) };
+            }
+            check_line_end(bytes, feed).map_err(|at| PeerError::FieldValue { at })?;
+            let fields = self.judged / 2;
+            if fields == limits.fields_max {
+                return Err(PeerError::TooManyFields);
+            }
+            let name = Name::of(&bytes[line..colon]);
+            if name != Name::Other {
+                let line = fields as u16 + 1;
+                self.last_line[name as usize] = line;
+                let first = &mut self.first_line[name as usize];
+                *first = if *first == 0 { line } else { *first };
+            }
+            self.judged += 2;
+            line = feed + 1;
+        }
+        // A name is judged before its value is there.
+        rest.iter().try_for_each(|&name_end| is_last_line(bytes, line, usize::from(name_end)).map(|_| ()))?;
+        Ok(None)
+    }
+
+    fn start_line(&mut self, bytes: &[u8], feed: usize, limits: &HttpLimits) -> Result<(), PeerError> {
+        if self.first == Part::StatusLine {
+            check_line_end(bytes, feed).map_err(|at| PeerError::StatusLine { at })?;
+            self.status_line(&bytes[..feed - 1])
+        } else {
+            check_line_end(bytes, feed).map_err(|at| PeerError::RequestLine { at })?;
+            self.request_line(bytes, feed - 1, limits)
+        }
     }
 
     /// `method SP target SP HTTP/1.x`, with nothing between but these single spaces, RFC 9112 §3.
     fn request_line(&mut self, bytes: &[u8], end: usize, limits: &HttpLimits) -> Result<(), PeerError> {
+        // As nearly all are.
+        if let Some(target) = bytes[self.start..end].strip_prefix(b"GET ").and_then(|rest| rest.strip_suffix(b" HTTP/1.1"))
+            && !target.is_empty()
+            && target.len() <= limits.target_bytes_max
+            && memchr::memchr(b' ', target).is_none()
+        {
+            self.minor_version = 1;
+            self.method = Span::new(self.start, self.start + 3);
+            self.target = Span::new(self.start + 4, self.start + 4 + target.len());
+            return Ok(());
+        }
         let space =
             |from: usize| memchr::memchr(b' ', &bytes[from..end]).map(|offset| from + offset).ok_or(PeerError::RequestLine { at: end });
         let method_end = space(self.start)?;
         let target_end = space(method_end + 1)?;
-        let mut map = Map::new(&bytes[..end], self.start);
-        let method_stop = map.next(self.start, |bitmaps| bitmaps.not_token);
-        if method_stop != method_end || method_end == self.start {
-            return Err(PeerError::RequestLine { at: method_stop });
+        let method = &bytes[self.start..method_end];
+        if !is_field_name(method) {
+            let wrong = method.iter().position(|&byte| !is_tchar(byte)).unwrap_or_default();
+            return Err(PeerError::RequestLine { at: self.start + wrong });
         }
         if target_end == method_end + 1 {
             return Err(PeerError::RequestLine { at: target_end });
@@ -262,52 +340,23 @@ fn minor_version(version: &[u8], malformed: PeerError) -> Result<u8, PeerError> 
     }
 }
 
-/// Bitmaps of a window over the bytes, made as the walk gets there.
-struct Map<'a> {
-    bytes: &'a [u8],
-    start: usize,
-    end: usize,
-    window: [Bitmaps; WINDOW_BLOCKS],
+/// Whether the mark at `at`, where the name ends that began at `line`, is the CR of the empty line; else it is a colon.
+#[inline]
+fn is_last_line(bytes: &[u8], line: usize, at: usize) -> Result<bool, PeerError> {
+    match bytes[at] {
+        b':' if at > line => Ok(false),
+        b'\r' if at == line => Ok(true),
+        _ => Err(PeerError::FieldName { at }),
+    }
 }
 
-/// A window holds nearly every real request, so that most heads cost one call of the kernel.
-const WINDOW_BLOCKS: usize = 12;
-
-impl<'a> Map<'a> {
-    fn new(bytes: &'a [u8], at: usize) -> Map<'a> {
-        Map { bytes, start: at, end: at, window: [Bitmaps::default(); WINDOW_BLOCKS] }
-    }
-
-    /// The first byte at or after `from` whose bit is set, or the end of the bytes. `from` never goes back.
-    #[inline]
-    fn next(&mut self, mut from: usize, select: impl Fn(&Bitmaps) -> u64) -> usize {
-        loop {
-            while from < self.end {
-                let offset = from - self.start;
-                let bits = select(&self.window[offset / BLOCK_BYTES]) >> (offset % BLOCK_BYTES);
-                if bits != 0 {
-                    return from + bits.trailing_zeros() as usize;
-                }
-                from = self.start + (offset / BLOCK_BYTES + 1) * BLOCK_BYTES;
-            }
-            if self.end == self.bytes.len() {
-                return self.end;
-            }
-            self.start = from.min(self.bytes.len());
-            self.end = self.start + (simd::kernels().classify)(&self.bytes[self.start..], &mut self.window);
-        }
-    }
-
-    /// Where the line that `at` is in ends: the position of its CR, once its LF is there too. `at` is moved on. An error is the position of
-    /// a byte that may not stand in a line.
-    #[inline]
-    fn line_end(&mut self, at: &mut usize) -> Result<Option<usize>, usize> {
-        *at = self.next(*at, |bitmaps| bitmaps.not_value);
-        match self.bytes[*at..] {
-            [] | [b'\r'] => Ok(None),
-            [b'\r', b'\n', ..] => Ok(Some(*at)),
-            _ => Err(*at),
-        }
+/// Whether the mark at `at` is an LF behind a CR; else the error is the position of the byte that may not stand in a line.
+#[inline]
+fn check_line_end(bytes: &[u8], at: usize) -> Result<(), usize> {
+    match bytes[..=at] {
+        [.., b'\r', b'\n'] => Ok(()),
+        [.., b'\r', _] => Err(at - 1),
+        _ => Err(at),
     }
 }
 

@@ -81,12 +81,13 @@ pub fn decide<'p>(request: &Request<'_>, policy: &'p Policy) -> Decision<'p> {
 /// The first protocol in the client's order that the server speaks. Upgrade is ignored in HTTP/1.0 and where Connection does not name it,
 /// RFC 9110 §7.8.
 fn protocol(request: &Request<'_>, policy: &Policy) -> Option<Protocol> {
-    let mut offered = list(request.values(Name::Upgrade)).peekable();
-    offered.peek()?;
-    if !request.is_http11() || !request.lists(Name::Connection, "upgrade") {
+    if request.single(Name::Upgrade) == Ok(None) || !request.is_http11() || !request.lists(Name::Connection, "upgrade") {
         return None;
     }
-    offered.find_map(|name| policy.protocols.iter().copied().find(|protocol| name.eq_ignore_ascii_case(protocol.name().as_bytes())))
+    let known = |name: &[u8]| policy.protocols.iter().copied().find(|protocol| name.eq_ignore_ascii_case(protocol.name().as_bytes()));
+    // Nearly always it is the only one.
+    let only = request.single(Name::Upgrade).ok().flatten().and_then(known);
+    only.or_else(|| list(request.values(Name::Upgrade)).find_map(known))
 }
 
 fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>, PeerError> {
@@ -107,7 +108,7 @@ fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>
     // The field must be well-formed even where no compression is spoken.
     let wanted = policy.deflate.as_ref().unwrap_or(&deflate::Policy { client_context_takeover: false });
     let agreed = deflate::negotiate(request.values(Name::SecWebSocketExtensions), wanted).map_err(|_| PeerError::Negotiation)?;
-    Ok(Switch { key, subprotocol, deflate: agreed.filter(|_| policy.deflate.is_some()) })
+    Ok(Switch { key, subprotocol, deflate: if policy.deflate.is_some() { agreed } else { None } })
 }
 
 fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerError> {
@@ -129,6 +130,9 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerErro
 
 /// The first of the client's subprotocols that the server speaks, RFC 6455 §4.2.2; none is no error. Case matters.
 fn subprotocol<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<&'p str>, PeerError> {
+    if request.single(Name::SecWebSocketProtocol) == Ok(None) {
+        return Ok(None);
+    }
     let mut selected = None;
     for offered in list(request.values(Name::SecWebSocketProtocol)) {
         if !offered.iter().copied().all(is_tchar) {
@@ -145,9 +149,10 @@ impl Switch<'_> {
     /// Appends the complete 101 response to `out`, with the place for the accept value left blank; returns where that place begins. Filling it
     /// later lets all the keys of a turn be hashed together.
     pub fn write(&self, out: &mut Vec<u8>) -> usize {
-        out.extend_from_slice(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ");
-        let accept = out.len();
-        out.extend_from_slice(&[b' '; ACCEPT_BYTES]);
+        const HEAD: &[u8; 97 + ACCEPT_BYTES] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: ____________________________";
+        let accept = out.len() + HEAD.len() - ACCEPT_BYTES;
+        out.extend_from_slice(HEAD);
         if let Some(subprotocol) = self.subprotocol {
             out.extend_from_slice(b"\r\nSec-WebSocket-Protocol: ");
             out.extend_from_slice(subprotocol.as_bytes());
