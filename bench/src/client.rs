@@ -10,24 +10,24 @@ use std::time::Duration;
 use socket2::{Domain, Socket, Type};
 
 /// The payload of every message: text, since that is what most channels carry, and its check is part of the cost.
-pub(crate) const PAYLOAD: &[u8; 64] = b"{\"symbol\":\"FNTL\",\"price\":101.25,\"volume\":120,\"time\":17000000000}";
+pub const PAYLOAD: &[u8; 64] = b"{\"symbol\":\"FNTL\",\"price\":101.25,\"volume\":120,\"time\":17000000000}";
 
 const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
-/// The answer to [`KEY`], both from RFC 6455 §1.3.
-pub(crate) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
+/// The answer to the key that every client sends, both from RFC 6455 §1.3.
+pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// How many handshakes are on their way at once.
-pub(crate) const WINDOW: usize = 64;
+pub const WINDOW: usize = 64;
 
 /// A server that takes longer to answer counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// One open WebSocket.
-pub(crate) struct Client(TcpStream);
+pub struct Client(TcpStream);
 
 impl Client {
     /// Opens `count` connections to `path`, a window of them at a time, and checks each answer.
-    pub(crate) fn open_many(edge: SocketAddr, path: &str, count: usize) -> io::Result<Vec<Self>> {
+    pub fn open_many(edge: SocketAddr, path: &str, count: usize) -> io::Result<Vec<Self>> {
         let request = request(edge, path);
         let mut clients = Vec::with_capacity(count);
         while clients.len() < count {
@@ -45,12 +45,12 @@ impl Client {
     }
 
     /// Sends `bytes` in one write.
-    pub(crate) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
     }
 
     /// Waits for exactly these bytes, at most 1,024.
-    pub(crate) fn expect(&mut self, bytes: &[u8]) -> io::Result<()> {
+    pub fn expect(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut received = [0; 1024];
         let received = &mut received[..bytes.len()];
         self.0.read_exact(received)?;
@@ -61,12 +61,12 @@ impl Client {
     }
 
     /// Ends it as plain TCP does, without a closing handshake; [`expect_end`](Self::expect_end) waits for the server to do the same.
-    pub(crate) fn shut_down(&self) -> io::Result<()> {
+    pub fn shut_down(&self) -> io::Result<()> {
         self.0.shutdown(Shutdown::Write)
     }
 
     /// Waits for the server to end the connection, and to send nothing before that.
-    pub(crate) fn expect_end(mut self) -> io::Result<()> {
+    pub fn expect_end(mut self) -> io::Result<()> {
         let mut received = [0; 1024];
         match self.0.read(&mut received)? {
             0 => Ok(()),
@@ -92,12 +92,12 @@ impl Client {
 }
 
 /// [`PAYLOAD`] `count` times as a server frames it.
-pub(crate) fn server_frames(count: usize) -> Vec<u8> {
+pub fn server_frames(count: usize) -> Vec<u8> {
     [[0x81, 64].as_slice(), PAYLOAD].concat().repeat(count)
 }
 
 /// [`PAYLOAD`] `count` times as a client frames it.
-pub(crate) fn client_frames(count: usize) -> Vec<u8> {
+pub fn client_frames(count: usize) -> Vec<u8> {
     let mask = [0x37, 0xfa, 0x21, 0x3d];
     let mut frame = vec![0x81, 0x80 | 64];
     frame.extend(mask);

@@ -1,10 +1,9 @@
 //! The comparison: every server in turn, several rounds, then medians and ratios.
 //!
 //! One round takes each measurement of each server, freshly started, one right after the other, so that a machine that grows
-//! slower or faster meanwhile does so for all; a ratio is formed within a round. Owns the goals and the table; imports `servers`,
-//! `measure` and `process`.
+//! slower or faster meanwhile does so for all; a ratio is formed within a round. Owns its goals and its table; imports `servers`,
+//! `measure`, `process` and `spread`.
 
-use std::fmt;
 use std::io;
 
 use clap::ValueEnum;
@@ -12,6 +11,7 @@ use clap::ValueEnum;
 use crate::measure::Measure;
 use crate::process::Softirqs;
 use crate::servers::Server;
+use crate::spread::Spread;
 
 /// The servers that all others are compared with, each in a column of its own.
 const OURS: [Server; 2] = [Server::FantailEpoll, Server::FantailUring];
@@ -43,7 +43,7 @@ struct Series {
 }
 
 /// Takes all `measures` of all `servers` in each of `rounds`, and prints a table to stdout, the single figures to stderr.
-pub(crate) fn run(rounds: u32, servers: &[Server], measures: &[Measure], softirqs: &Softirqs) -> io::Result<()> {
+pub fn run(rounds: u32, servers: &[Server], measures: &[Measure], softirqs: &Softirqs) -> io::Result<()> {
     let mut all = Vec::new();
     for &measure in measures {
         for &server in servers.iter().filter(|server| server.takes(measure)) {
@@ -99,41 +99,9 @@ fn judged(figures: impl Iterator<Item = f64>, goal: Option<f64>) -> String {
     }
 }
 
-/// The median of some figures, and the least and greatest of them.
-struct Spread {
-    median: f64,
-    least: f64,
-    greatest: f64,
-}
-
-impl Spread {
-    /// Of at least one figure; of an even number, the median is the mean of the middle two.
-    fn of(figures: impl Iterator<Item = f64>) -> Self {
-        let mut sorted: Vec<f64> = figures.collect();
-        sorted.sort_by(f64::total_cmp);
-        let (low, high) = ((sorted.len() - 1) / 2, sorted.len() / 2);
-        Self { median: f64::midpoint(sorted[low], sorted[high]), least: sorted[0], greatest: sorted[sorted.len() - 1] }
-    }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { median, least, greatest } = self;
-        let decimals = if *median < 100.0 { 2 } else { 0 };
-        write!(f, "{median:.decimals$} ({least:.decimals$}-{greatest:.decimals$})")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_median_is_the_middle_or_the_mean_of_the_middle_two() {
-        assert_eq!(Spread::of([3.0, 1.0, 10.0].into_iter()).median, 3.0);
-        let even = Spread::of([4.0, 1.0, 10.0, 2.0].into_iter());
-        assert_eq!((even.median, even.least, even.greatest), (3.0, 1.0, 10.0));
-    }
 
     #[test]
     fn ratios_are_formed_within_a_round_and_judged_by_their_median() {

@@ -13,7 +13,7 @@ const BURST_MAX: usize = 8;
 
 /// Accepts `subscribers` connections; then, whenever the first of them sends messages, sends each of them as many, in one plain
 /// non-blocking `send`. Ends when the first one does.
-pub(crate) fn serve(subscribers: usize) -> io::Result<()> {
+pub fn serve(subscribers: usize) -> io::Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     println!("listening edge={}", listener.local_addr()?);
     let mut streams = (0..subscribers).map(|_| accept(&listener)).collect::<io::Result<Vec<_>>>()?;

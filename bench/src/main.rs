@@ -2,20 +2,14 @@
 //!
 //! - `compare` starts the servers in turn, several rounds of all, and prints a table of medians and ratios;
 //! - `measure` takes one measurement of a server that already runs;
-//! - `floor` is the bare `send` loop.
+//! - `floor` is the bare `send` loop;
+//! - `table` reads what the criterion suites in `benches/` have left, and prints how many times faster than its peers each of ours is.
 //!
-//! Every cost is the server's own CPU time, which other load on the machine disturbs least, and that of the kernel's threads to which
-//! its network's work may move. `scripts/bench-server` builds everything and runs `compare` pinned to one CPU, in a network of its own.
+//! The first three measure the server's own CPU time, which other load on the machine disturbs least, and that of the kernel's threads to
+//! which its network's work may move. `scripts/bench-server` builds everything and runs `compare` pinned to one CPU, in a network of its own;
+//! `scripts/bench` runs the suites and `table`.
 //!
-//! This file owns the command line; it imports every other file, `compare` those below it (`servers`, `measure`, `process`), these
-//! `client` and `process`.
-
-mod client;
-mod compare;
-mod floor;
-mod measure;
-mod process;
-mod servers;
+//! This file owns the command line.
 
 use std::io;
 use std::net::SocketAddr;
@@ -24,9 +18,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, ValueEnum};
 
-use crate::measure::Measure;
-use crate::process::{Process, Softirqs};
-use crate::servers::Server;
+use fantail_bench::measure::{self, Measure};
+use fantail_bench::process::{Process, Softirqs};
+use fantail_bench::servers::Server;
+use fantail_bench::{compare, floor, table};
 
 /// Benchmarks of Fantail beside its peers, in the same run.
 #[derive(Parser)]
@@ -62,6 +57,14 @@ enum Command {
         #[arg(long, default_value_t = measure::SUBSCRIBERS)]
         subscribers: usize,
     },
+    /// Print what the criterion suites measured: ratios, goals, and the ratios of an earlier run.
+    Table {
+        /// Where the figures are: a directory for each round, in the layout of criterion.
+        figures: PathBuf,
+        /// The same of an earlier run, if there was one.
+        #[arg(long)]
+        baseline: Option<PathBuf>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -85,5 +88,6 @@ fn run(command: Command) -> io::Result<()> {
             Ok(())
         }
         Command::Floor { subscribers } => floor::serve(subscribers),
+        Command::Table { figures, baseline } => table::print(&figures, baseline.as_deref()),
     }
 }

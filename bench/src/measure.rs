@@ -14,7 +14,7 @@ use crate::client::{Client, WINDOW, client_frames, server_frames};
 use crate::process::{Process, Softirqs};
 
 /// How many connections subscribe to the channel that is published to.
-pub(crate) const SUBSCRIBERS: usize = 1_000;
+pub const SUBSCRIBERS: usize = 1_000;
 
 const UPGRADES: usize = 10_000;
 const CLOSES: usize = 10_000;
@@ -34,7 +34,7 @@ const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Measure {
+pub enum Measure {
     /// Upgrades, the connections kept open.
     Upgrades,
     /// Upgrades, each connection closed by the client as soon as it is open.
@@ -53,7 +53,7 @@ pub(crate) enum Measure {
 
 impl Measure {
     /// The unit of the figure.
-    pub(crate) fn unit(self) -> &'static str {
+    pub fn unit(self) -> &'static str {
         match self {
             Self::Upgrades => "µs of server CPU per upgrade",
             Self::Close => "µs of server CPU per upgrade and close",
@@ -66,7 +66,7 @@ impl Measure {
 
     /// Measures the server at `edge`, which must be freshly started and have the machine's network to itself: CPU time is that of
     /// its process and of `softirqs`.
-    pub(crate) fn run(self, edge: SocketAddr, process: Process, softirqs: &Softirqs) -> io::Result<f64> {
+    pub fn run(self, edge: SocketAddr, process: Process, softirqs: &Softirqs) -> io::Result<f64> {
         let server = Metered { process, softirqs };
         match self {
             Self::Upgrades => upgrades(edge, server),

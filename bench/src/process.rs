@@ -8,14 +8,14 @@ use std::str::FromStr;
 
 /// A process of this machine, by its id.
 #[derive(Clone, Copy)]
-pub(crate) struct Process(pub(crate) u32);
+pub struct Process(pub u32);
 
 impl Process {
     /// CPU time of all its threads, user and system, in nanoseconds.
     ///
     /// From `schedstat`, because the times in `stat` are counted in ticks of 10 ms. A running thread's time is only brought up
     /// to date now and then: read it when the process is at rest.
-    pub(crate) fn cpu_ns(self) -> io::Result<u64> {
+    pub fn cpu_ns(self) -> io::Result<u64> {
         let threads = fs::read_dir(format!("/proc/{}/task", self.0))?;
         threads.map(|thread| thread_cpu_ns(&thread?.path())).sum()
     }
@@ -24,7 +24,7 @@ impl Process {
     ///
     /// From `smaps_rollup`, which walks the pages: the sum in `status` may be off by some hundred kilobytes, which would be tens
     /// of bytes per connection.
-    pub(crate) fn resident_bytes(self) -> io::Result<u64> {
+    pub fn resident_bytes(self) -> io::Result<u64> {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.0))?;
         let rss = rollup.lines().find_map(|line| line.strip_prefix("Rss:"));
         Ok(first_number::<u64>(rss.unwrap_or_default())? * 1024)
@@ -33,12 +33,12 @@ impl Process {
 
 /// The kernel's threads `ksoftirqd/N`, one a CPU. They take over the network's work when a system call or an interrupt leaves more of
 /// it than may be done on the side: a server that submits much at once has them work for it.
-pub(crate) struct Softirqs(Vec<PathBuf>);
+pub struct Softirqs(Vec<PathBuf>);
 
 impl Softirqs {
     /// Finds them in `proc`, a `/proc` that shows the kernel's threads: that of the first process namespace, read by root if it is
     /// mounted with `hidepid`.
-    pub(crate) fn find(proc: &Path) -> io::Result<Self> {
+    pub fn find(proc: &Path) -> io::Result<Self> {
         let mut threads = Vec::new();
         for entry in fs::read_dir(proc)? {
             let path = entry?.path();
@@ -54,7 +54,7 @@ impl Softirqs {
     }
 
     /// CPU time of all of them, in nanoseconds, whomever they work for.
-    pub(crate) fn cpu_ns(&self) -> io::Result<u64> {
+    pub fn cpu_ns(&self) -> io::Result<u64> {
         self.0.iter().map(|thread| thread_cpu_ns(thread)).sum()
     }
 }

@@ -20,7 +20,7 @@ const SCRIPTED_PEERS: &str = ".cache/bench-peers";
 
 /// A server to compare.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Server {
+pub enum Server {
     /// Ours: one worker, on epoll.
     FantailEpoll,
     /// Ours: one worker, on io_uring.
@@ -39,12 +39,12 @@ pub(crate) enum Server {
 
 impl Server {
     /// Whether it can do what `measure` asks for.
-    pub(crate) fn takes(self, measure: Measure) -> bool {
+    pub fn takes(self, measure: Measure) -> bool {
         self != Self::Floor || matches!(measure, Measure::Fanout | Measure::Burst)
     }
 
     /// Starts it, and waits until it says where it listens.
-    pub(crate) fn start(self) -> io::Result<(Running, SocketAddr)> {
+    pub fn start(self) -> io::Result<(Running, SocketAddr)> {
         let failed = |error| io::Error::other(format!("{self} did not start: {error}"));
         let child = self.command()?.stdout(Stdio::piped()).spawn();
         let mut running = Running(child.map_err(failed)?);
@@ -53,8 +53,10 @@ impl Server {
     }
 
     fn command(self) -> io::Result<Command> {
+        // A suite lies in the folder of the dependencies, one below the programs.
         let this = env::current_exe()?;
-        let example = |name| this.with_file_name("examples").join(name);
+        let programs = this.ancestors().skip(1).find(|folder| !folder.ends_with("deps")).unwrap_or(Path::new(""));
+        let example = |name| programs.join("examples").join(name);
         let scripted = |file| Path::new(SCRIPTED_PEERS).join(file);
         let with = |program: PathBuf, argument: PathBuf| {
             let mut command = Command::new(program);
@@ -62,7 +64,7 @@ impl Server {
             command
         };
         let fantail = |driver| {
-            let mut command = Command::new(this.with_file_name("fantail"));
+            let mut command = Command::new(programs.join("fantail"));
             command
                 .args(["serve", "--workers", "1", "--driver", driver])
                 .args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
@@ -73,7 +75,7 @@ impl Server {
         Ok(match self {
             Self::FantailEpoll => fantail("epoll"),
             Self::FantailUring => fantail("uring"),
-            Self::Floor => with(this, "floor".into()),
+            Self::Floor => with(this.clone(), "floor".into()),
             Self::Fastwebsockets => Command::new(example("fastwebsockets")),
             Self::TokioTungstenite => Command::new(example("tokio_tungstenite")),
             Self::Ws => with("node".into(), scripted("ws.js")),
@@ -90,11 +92,11 @@ impl fmt::Display for Server {
 }
 
 /// A started server; it ends when this is dropped.
-pub(crate) struct Running(Child);
+pub struct Running(Child);
 
 impl Running {
     /// Its process, to be measured.
-    pub(crate) fn process(&self) -> Process {
+    pub fn process(&self) -> Process {
         Process(self.0.id())
     }
 

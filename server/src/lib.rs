@@ -1,19 +1,19 @@
 //! Fantail, a WebSocket edge server for fan-out: clients upgrade on the edge port, backends publish on the internal port, and every
 //! publication reaches every subscriber of its channel.
 //!
-//! From the bottom up, each importing only from those before it: [`config`], [`metrics`] and [`demo`]; `encode`; [`hub`]; `outbox`; `subscribers` and
+//! From the bottom up, each importing only from those before it: [`config`], [`metrics`] and [`demo`]; [`encode`]; [`hub`]; [`outbox`]; [`subscribers`] and
 //! `route`; `context`; `connection` with `deadlines`; `worker` with `driver`; [`api`]; and [`server`], which puts them together.
 
 pub mod config;
 pub mod demo;
 pub mod metrics;
 
-mod encode;
+pub mod encode;
 pub mod hub;
-mod outbox;
+pub mod outbox;
 
 mod route;
-mod subscribers;
+pub mod subscribers;
 
 mod connection;
 mod context;
