@@ -3,10 +3,12 @@
 //! It also runs the real `fantail-load`, against that server and against one that is at fault on purpose.
 //!
 //! It is an independent witness: frames, HTTP messages and DEFLATE are encoded and read here by naive code of its own, so that a
-//! mistake in the codec cannot hide behind itself. It imports nothing of Fantail, and no test waits by sleeping for a guessed time.
+//! mistake in the codec cannot hide behind itself. It imports nothing of Fantail (the codec that this package depends on is for `fuzz/`, which
+//! holds it against this code), and no test waits by sleeping for a guessed time.
 //!
 //! - [`Server`]: one process, its addresses, its metrics, memory and descriptors; it must outlive the test.
 //! - [`Held`]: what it holds on to, to be compared before and after.
+//! - [`accept()`], [`Deflater`], [`inflate()`]: the handshake's hash and DEFLATE.
 //! - [`Random`]: contents and boundaries that are the same in each run.
 //! - [`Peer`]: one connection, exact bytes out, answers and frames in.
 //! - [`Request`], [`Response`], [`Frame`]: what goes over it.
@@ -37,6 +39,11 @@ pub use random::Random;
 pub use server::{Held, Publisher, Server, binary, eventually, raise_descriptor_limit};
 
 use std::time::Duration;
+
+/// What `Sec-WebSocket-Accept` must say to this key.
+pub fn accept(key: &str) -> String {
+    accept::accept(key)
+}
 
 /// How long a test waits before it calls the server hung. No test asserts anything about time beyond this.
 pub const PATIENCE: Duration = Duration::from_secs(10);

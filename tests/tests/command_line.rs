@@ -50,6 +50,17 @@ fn serve(driver: &str, arguments: &[&str]) -> Command {
 const FREE_PORTS: [&str; 4] = ["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"];
 
 #[test]
+fn a_simd_backend_is_forced_by_its_variable_or_refused() {
+    let serve = |backend: &str| {
+        let mut command = Command::new(binary());
+        command.args(["serve", "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"]).env("FANTAIL_SIMD", backend);
+        command
+    };
+    is_refused(&mut serve("sse"), &["FANTAIL_SIMD is \"sse\"", "scalar"]);
+    Peer::upgrade(Server::spawn(&mut serve("scalar")).edge, "/echo").expect_echo("all the same");
+}
+
+#[test]
 fn the_default_config_passes_the_check() {
     let default = run(&["default-config"]);
     assert!(default.status.success());
