@@ -6,6 +6,7 @@ use std::{
     sync::{Arc, atomic::AtomicBool},
 };
 
+use fantail_codec::simd;
 use fantail_load::{
     doctor::doctor,
     plan::cli::{Command, Usage},
@@ -28,8 +29,9 @@ const INTERRUPTED: i32 = 130;
 fn main() -> ExitCode {
     let argv: Vec<String> = env::args_os().map(|argument| argument.to_string_lossy().into_owned()).collect();
     let code = match Command::from_arguments(env::args_os()) {
-        Ok(Command::Run(plan)) => catch_signals()
-            .map_err(|error| Refusal { text: format!("cannot catch signals: {error}"), exit_code: 1 })
+        Ok(Command::Run(plan)) => simd::choose()
+            .map_err(|error| Refusal { text: error.to_string(), exit_code: 2 })
+            .and_then(|_| catch_signals().map_err(|error| Refusal { text: format!("cannot catch signals: {error}"), exit_code: 1 }))
             .and_then(|interrupted| session::run(*plan, argv, &interrupted))
             .unwrap_or_else(|Refusal { text, exit_code }| complain(&text, exit_code)),
         Ok(Command::Doctor { url, connections }) => {

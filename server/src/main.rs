@@ -12,6 +12,7 @@ use std::{
 
 use cli::Command;
 use fantail::{Server, api::Api, config, config::Config, demo};
+use fantail_codec::simd;
 use mimalloc::MiMalloc;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -56,6 +57,7 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
 }
 
 fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
+    simd::choose()?;
     // Connections are many and small: pages of 2 MiB would be resident for the few bytes touched in them. A kernel without them refuses this.
     let _ = rustix::thread::disable_transparent_huge_pages(true);
     let internal = TcpListener::bind(config.internal).map_err(|error| format!("cannot listen on {}: {error}", config.internal))?;

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::mem::discriminant;
 
+use fantail_codec::simd;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -63,7 +64,8 @@ impl Raw {
 
     /// Lays the `FANTAIL_` variables among `variables` over the settings.
     pub(super) fn add_environment(&mut self, variables: impl Iterator<Item = (String, String)>) -> Result<(), ConfigError> {
-        for (name, text) in variables.filter(|(name, _)| name.starts_with("FANTAIL_")) {
+        // The codec's own variable is no setting.
+        for (name, text) in variables.filter(|(name, _)| name.starts_with("FANTAIL_") && name != simd::VARIABLE) {
             let place = format!("from {}", name.escape_debug());
             let Some(key) = self.key_of_variable(&name) else {
                 let known = nearest(&name, self.settings.keys().map(|key| variable_of_key(key)));
