@@ -29,6 +29,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use fantail_codec::simd;
 use fantail_tests::Random;
 
 struct Target {
@@ -69,7 +70,7 @@ struct Plan {
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
-    let plan = match plan(env::args().skip(1)) {
+    let plan = match simd::choose().map_err(|error| error.to_string()).and_then(|_| plan(env::args().skip(1))) {
         Ok(plan) => plan,
         Err(error) => {
             eprintln!("fuzz: {error}");

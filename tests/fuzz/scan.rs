@@ -3,7 +3,7 @@
 
 use fantail_codec::PeerError;
 use fantail_codec::http1::{Head, HeadScan, Name, Progress, Request, ResponseHead};
-use fantail_codec::limits::HttpLimits;
+use fantail_codec::limits::{HEAD_BYTES_CEILING, HttpLimits};
 use fantail_tests::Random;
 
 use crate::failure::show;
@@ -31,7 +31,8 @@ pub fn case(random: &mut Random) {
     let mut scan = if is_response { HeadScan::for_response() } else { HeadScan::default() };
     for _ in 0..=random.below(2) {
         let bytes = head(random, is_response);
-        let limits = match random.below(3) {
+        let limits = match random.below(4) {
+            1 => HttpLimits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: 1000, target_bytes_max: 60_000, body_bytes_max: 0 },
             0 => HttpLimits {
                 head_bytes_max: 1 + random.below(bytes.len() + 80),
                 fields_max: random.below(12),
@@ -117,14 +118,21 @@ fn head(random: &mut Random, is_response: bool) -> Vec<u8> {
     }
     let line_ends = ["\r\n"; 60].into_iter().chain(["\n", "\r", "\r\r\n", "\n\r", " \r\n"]).collect::<Vec<_>>();
     bytes.extend(random.pick(&line_ends).bytes());
-    for _ in 0..random.length(20) {
+    // Now and then more than one window of the index, or a head that ends where positions do.
+    let fields = *random.pick(&[&20, &20, &20, &20, &20, &20, &20, &20, &200, &400]);
+    let long = random.one_in(60).then(|| 50_000 + random.below(15_500));
+    for _ in 0..random.length(fields) {
         bytes.extend(name(random));
         bytes.extend(random.pick(&[": ", ": ", ":", ":\t ", " : "]).bytes());
         bytes.extend(value(random));
         bytes.extend(random.pick(&line_ends).bytes());
     }
+    if let Some(long) = long {
+        bytes.extend([b"long:", vec![b'v'; long].as_slice(), b"\r\n"].concat());
+    }
     bytes.extend(b"\r\n");
-    let behind = random.length(40);
+    let most_behind = *random.pick(&[&40, &40, &40, &4000]);
+    let behind = random.length(most_behind);
     bytes.extend(random.bytes(behind));
     if random.one_in(3) {
         random.damage(&mut bytes);

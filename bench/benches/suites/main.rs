@@ -10,6 +10,7 @@
 use std::env;
 
 use criterion::Criterion;
+use fantail_codec::simd;
 
 mod accept;
 mod deflate;
@@ -38,8 +39,12 @@ const SUITES: [Suite; 9] = [
 ];
 
 fn main() {
+    simd::choose().unwrap();
     let mut criterion = Criterion::default().configure_from_args();
     let chosen = env::var("BENCH_SUITE").ok();
+    if let Some(wrong) = chosen.as_ref().filter(|chosen| SUITES.iter().all(|(name, _)| name != chosen)) {
+        panic!("BENCH_SUITE is {wrong:?}: no such suite");
+    }
     for (name, suite) in SUITES {
         if chosen.as_ref().is_none_or(|chosen| chosen == name) {
             suite(&mut criterion);

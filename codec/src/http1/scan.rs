@@ -88,7 +88,7 @@ pub enum Progress {
 
 /// The resumable scan of one head: a request's by default, or a [response's](HeadScan::for_response). Call [`advance`](HeadScan::advance) with
 /// all bytes from the head's first, each time more arrived; after [`Progress::Complete`] the positions are valid for those bytes.
-/// [`reset`](HeadScan::reset) makes it ready for the next head.
+/// [`reset`](HeadScan::reset) makes it ready for the next head, and must come before another call once a head is complete or wrong.
 #[derive(Clone, Debug, Default)]
 pub struct HeadScan {
     /// The part with which a head of this kind begins.
@@ -223,7 +223,7 @@ impl HeadScan {
         if self.marks.len() < self.marked + WINDOW_MARKS {
             self.marks.resize(self.marked + WINDOW_MARKS, 0);
         }
-        let marks = &mut self.marks[self.marked..];
+        let marks = &mut self.marks[self.marked..][..WINDOW_MARKS];
         let indexed = (simd::kernels().index)(&bytes[self.block..], &mut self.carry, marks);
         if self.block > 0 {
             // The head is at most HEAD_BYTES_CEILING long, which fits.

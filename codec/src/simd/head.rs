@@ -49,8 +49,7 @@ impl HeadCarry {
     }
 }
 
-/// See [`Kernels::index`](super::Kernels::index). `classes` looks at a block, of which the last
-/// may not be whole; `write` does what [`write`] does.
+/// See [`Kernels::index`](super::Kernels::index). `classes` looks at a block, of which the last may not be whole; `write` does what [`write()`] does.
 #[inline(always)]
 pub(super) fn index(
     bytes: &[u8],
@@ -99,7 +98,8 @@ pub(super) fn write(mut bits: u64, base: usize, marks: &mut [u16; BLOCK_BYTES]) 
             break;
         }
         for mark in four {
-            *mark = base as u16 + bits.trailing_zeros() as u16;
+            // Beyond the last bit this is no position, and may not even be a number of 16 bits.
+            *mark = (base as u16).wrapping_add(bits.trailing_zeros() as u16);
             bits &= bits.wrapping_sub(1);
         }
     }

@@ -18,6 +18,9 @@ mod arch;
 #[path = "x86_64/mod.rs"]
 mod arch;
 
+#[cfg(not(any(target_arch = "aarch64", target_arch = "x86_64")))]
+compile_error!("Fantail is for x86_64 and aarch64");
+
 use std::{env, fmt, sync::OnceLock};
 
 pub(crate) use head::is_token;

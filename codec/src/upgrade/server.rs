@@ -146,7 +146,7 @@ fn subprotocol<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<&
 }
 
 impl Switch<'_> {
-    /// Appends the complete 101 response to `out`, with the place for the accept value left blank; returns where that place begins. Filling it
+    /// Appends the complete 101 response to `out`, with the place for the accept value not yet filled; returns where that place begins. Filling it
     /// later lets all the keys of a turn be hashed together.
     pub fn write(&self, out: &mut Vec<u8>) -> usize {
         const HEAD: &[u8; 97 + ACCEPT_BYTES] = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\

@@ -1,7 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::http1::trim;
+use crate::{http1::trim, limits::HEAD_BYTES_CEILING};
 
 const LIMITS: HttpLimits = HttpLimits { head_bytes_max: 2048, fields_max: 16, target_bytes_max: 512, body_bytes_max: 0 };
 
@@ -244,6 +244,27 @@ fn limits() {
     assert_eq!(scan(&head(1, 10, 2048)), Err(PeerError::HeadTooLarge));
     let exact = head(1, 10, 2048 - head(1, 10, 0).len());
     assert_eq!(scan(&exact).unwrap().0, Progress::Complete(2048));
+}
+
+/// More marks than one window has, and positions up to the last that there can be, at once and in pieces.
+#[test]
+fn the_largest_heads() {
+    let limits = HttpLimits { head_bytes_max: HEAD_BYTES_CEILING, fields_max: 1000, target_bytes_max: 100, body_bytes_max: 0 };
+    let many = format!("GET / HTTP/1.1\r\n{}\r\n", "Host: a\r\nX-Y:b\r\n".repeat(500));
+    let line = "GET / HTTP/1.1\r\na: ";
+    let longest = format!("{line}{}\r\n\r\n", "x".repeat(HEAD_BYTES_CEILING - line.len() - 4));
+    for head in [many, longest] {
+        let expected = reference(head.as_bytes()).unwrap();
+        let behind = [head.as_bytes(), b"\r\n:\r\n".repeat(100).as_slice()].concat();
+        for step in [behind.len(), 4096, 1000, 63] {
+            let mut scan = HeadScan::default();
+            let arrivals = (step..=behind.len()).step_by(step).chain([behind.len()]);
+            let mut progress = arrivals.map(|arrived| scan.advance(&behind[..arrived], &limits).unwrap());
+            assert_eq!(progress.find(|&progress| progress != Progress::Incomplete), Some(Progress::Complete(head.len())));
+            drop(progress);
+            assert_eq!(scanned(&scan, head.as_bytes()), expected);
+        }
+    }
 }
 
 /// Heads of requests or of responses, most of them with something wrong.

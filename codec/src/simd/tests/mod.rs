@@ -1,5 +1,5 @@
 //! One suite for every backend: each kernel against its scalar twin, exhaustively where the domain is small. A backend that this CPU lacks
-//! cannot run here; which ones ran is printed.
+//! cannot run here; `scripts/test` shows which ones ran.
 
 mod accept;
 mod head;
