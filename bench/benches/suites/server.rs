@@ -4,6 +4,7 @@
 use std::{
     io,
     net::SocketAddr,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -71,9 +72,11 @@ fn echo(edge: SocketAddr, iterations: u64) -> io::Result<Duration> {
     Ok(start.elapsed())
 }
 
-/// A message from one subscriber to all.
+/// A message from one subscriber to all, in a channel without a last value, which a server may send behind its 101.
 fn fan_out(edge: SocketAddr, iterations: u64) -> io::Result<Duration> {
-    let mut clients = Client::open_many(edge, "/raw/bench", SUBSCRIBERS)?;
+    static CHANNELS: AtomicU64 = AtomicU64::new(0);
+    let channel = CHANNELS.fetch_add(1, Relaxed);
+    let mut clients = Client::open_many(edge, &format!("/raw/bench-{channel}"), SUBSCRIBERS)?;
     let (message, delivery) = (client_frames(1), server_frames(1));
     let start = Instant::now();
     for _ in 0..iterations {
