@@ -5,7 +5,7 @@
 //!
 //! 1. [`http1::HeadScan::advance`] over the bytes received so far, until it says that the head is complete; the bytes and the scan together
 //!    are an [`http1::Request`], a view without copies.
-//! 2. [`upgrade::decide`] judges that request. [`upgrade::Decision::Switch`] writes its own 101 response; the accept value in it comes from
+//! 2. [`upgrade::decide`] judges that request. The [`upgrade::Switch`] that it grants writes its own 101 response; the accept value in it comes from
 //!    [`accept::hash`], for one key or for all the keys of a turn.
 //! 3. From then on every received byte goes into [`WebSocket::receive`], which lends the messages back.
 //!
@@ -17,7 +17,7 @@
 //!     Event, Kind, Role, Scratch, WebSocket, accept,
 //!     http1::{HeadScan, Progress, Request},
 //!     limits::{HttpLimits, MessageLimits},
-//!     upgrade::{self, Decision, Origins, Policy, Protocol},
+//!     upgrade::{self, Origins, Policy, Protocol},
 //! };
 //!
 //! let policy = Policy { protocols: vec![Protocol::WebSocket], subprotocols: vec![], origins: Origins::SameHost, deflate: None };
@@ -31,7 +31,7 @@
 //! let (head, frames) = received.split_at_mut(head_bytes);
 //!
 //! // The decision, and the response with its accept value.
-//! let Decision::Switch(switch) = upgrade::decide(&Request::new(head, &scan), &policy) else { panic!("it is an upgrade") };
+//! let Ok(Some(switch)) = upgrade::decide(&Request::new(head, &scan), &policy) else { panic!("it is an upgrade") };
 //! let mut response = Vec::new();
 //! let place = switch.write(&mut response);
 //! accept::hash(&[switch.key], |_, accept| response[place..place + accept.len()].copy_from_slice(accept));

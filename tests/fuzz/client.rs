@@ -6,7 +6,7 @@ use fantail_codec::deflate;
 use fantail_codec::http1::{HeadScan, Progress, Request, ResponseHead};
 use fantail_codec::limits::HttpLimits;
 use fantail_codec::upgrade::client::{Offer, Refusal, judge};
-use fantail_codec::upgrade::{Decision, Origins, Policy, Protocol, decide};
+use fantail_codec::upgrade::{Origins, Policy, Protocol, decide};
 use fantail_tests::Random;
 
 use crate::accept::key;
@@ -41,7 +41,7 @@ fn our_server_takes(offer: &Offer<'_>) {
         deflate: Some(deflate::Policy { client_context_takeover: true }),
     };
     match decide(&Request::new(&request, &scan), &policy) {
-        Decision::Switch(switch) => {
+        Ok(Some(switch)) => {
             assert_eq!((switch.key, switch.deflate.is_some()), (offer.key, offer.deflate));
             assert_eq!(switch.subprotocol.is_some(), offer.subprotocols.contains(&policy.subprotocols[0]));
         }

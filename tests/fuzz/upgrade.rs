@@ -6,7 +6,7 @@ use fantail_codec::accept;
 use fantail_codec::deflate;
 use fantail_codec::http1::{HeadScan, Progress, Request};
 use fantail_codec::limits::HttpLimits;
-use fantail_codec::upgrade::{Decision, Origins, Policy, Protocol, decide};
+use fantail_codec::upgrade::{Origins, Policy, Protocol, decide};
 use fantail_tests::Random;
 
 use crate::accept::key;
@@ -69,9 +69,9 @@ pub fn case(random: &mut Random) {
         _ => false,
     };
     match decision {
-        Decision::Plain => assert!(!asks, "it asks for a WebSocket; {policy:?}"),
-        Decision::Refuse(error) => assert!(asks && is_wrong(error), "{error:?}; {policy:?}"),
-        Decision::Switch(switch) => {
+        Ok(None) => assert!(!asks, "it asks for a WebSocket; {policy:?}"),
+        Err(error) => assert!(asks && is_wrong(error), "{error:?}; {policy:?}"),
+        Ok(Some(switch)) => {
             assert!(asks);
             for error in [
                 PeerError::Method,

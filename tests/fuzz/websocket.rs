@@ -85,7 +85,7 @@ fn agreement(role: Role, keeps_context: bool) -> Agreement {
     };
     let policy = deflate::Policy { client_context_takeover: keeps_context };
     let agreed = match role {
-        Role::Server => deflate::negotiate([line].into_iter(), &policy),
+        Role::Server => deflate::negotiate([line].into_iter(), Some(&policy)),
         Role::Client => deflate::accept_response([line].into_iter()),
     };
     agreed.ok().flatten().expect("an agreement")

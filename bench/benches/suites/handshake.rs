@@ -10,7 +10,7 @@ use fantail_codec::{
     accept::{self, ACCEPT_BYTES, Key},
     http1::{HeadScan, Progress, Request},
     limits::HttpLimits,
-    upgrade::{self, Decision, Origins, Policy, Protocol},
+    upgrade::{self, Origins, Policy, Protocol},
 };
 
 use crate::{accept::plain, parameters, requests};
@@ -63,7 +63,7 @@ impl Turn {
         self.scan.reset();
         let Ok(Progress::Complete(head_bytes)) = self.scan.advance(request, &HttpLimits::DEFAULT) else { panic!("a complete head") };
         let request = Request::new(&request[..head_bytes], &self.scan);
-        let Decision::Switch(switch) = upgrade::decide(&request, &self.policy) else { panic!("a good handshake") };
+        let Ok(Some(switch)) = upgrade::decide(&request, &self.policy) else { panic!("a good handshake") };
         self.places.push(switch.write(out));
         self.keys.push(switch.key);
     }

@@ -53,13 +53,27 @@ impl Agreement {
 
 /// Chooses the first acceptable offer in the request's field lines, taken in their order.
 ///
-/// `None`: the handshake goes on without compression, because nothing acceptable was offered. All lines are read
-/// to their end even so: a malformed one fails the handshake wherever it stands.
-#[inline]
-pub fn negotiate<'a>(lines: impl Iterator<Item = &'a [u8]>, policy: &Policy) -> Result<Option<Agreement>, MalformedExtension> {
+/// `None`: the handshake goes on without compression, because nothing acceptable was offered, or there is no policy. All lines
+/// are read to their end even so: a malformed one fails the handshake wherever it stands.
+#[inline(always)]
+pub fn negotiate<'a>(mut lines: impl Iterator<Item = &'a [u8]>, policy: Option<&Policy>) -> Result<Option<Agreement>, MalformedExtension> {
+    let (first, second) = (lines.next(), lines.next());
+    // Nearly every client's offer, without a look at the grammar.
+    if let (Some(line), None) = (first, second)
+        && let Some(offer) = common_offer(line)
+    {
+        return Ok(match policy {
+            Some(policy) => offer.answer(policy),
+            None => None,
+        });
+    }
+    negotiate_any(first.into_iter().chain(second).chain(lines), policy)
+}
+
+fn negotiate_any<'a>(lines: impl Iterator<Item = &'a [u8]>, policy: Option<&Policy>) -> Result<Option<Agreement>, MalformedExtension> {
     let mut agreement = None;
     for_each_extension(lines, Side::Offer, |offer| {
-        agreement = agreement.or_else(|| offer?.answer(policy));
+        agreement = agreement.or_else(|| offer?.answer(policy?));
     })?;
     Ok(agreement)
 }
@@ -89,19 +103,16 @@ pub fn accept_response<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Result<Opti
     }
 }
 
-/// What nearly every client offers (Chrome, Safari and ws; Firefox), and what it comes to.
-const COMMON_OFFERS: [(&[u8], Parameters); 2] = {
-    let bare = Parameters {
-        server_no_context_takeover: false,
-        client_no_context_takeover: false,
-        server_max_window_bits: None,
-        client_max_window_bits: None,
+/// What Chrome, Safari and ws offer, and Firefox.
+#[inline(always)]
+fn common_offer(line: &[u8]) -> Option<Parameters> {
+    let client_max_window_bits = match line.strip_prefix(NAME)? {
+        [] => None,
+        rest if rest == b"; client_max_window_bits" => Some(WINDOW_BITS_MAX),
+        _ => return None,
     };
-    [
-        (b"permessage-deflate; client_max_window_bits", Parameters { client_max_window_bits: Some(WINDOW_BITS_MAX), ..bare }),
-        (b"permessage-deflate", bare),
-    ]
-};
+    Some(Parameters { client_max_window_bits, ..Parameters::default() })
+}
 
 /// Hands each extension of the list to `take`: the parameters of a permessage-deflate, or `None` if it is another
 /// extension or its parameters are to be declined.
@@ -113,11 +124,6 @@ fn for_each_extension<'a>(
 ) -> Result<(), MalformedExtension> {
     let mut empty = None;
     for bytes in lines {
-        if let Some(&(_, parameters)) = COMMON_OFFERS.iter().find(|&&(offer, _)| side == Side::Offer && offer == bytes) {
-            empty = Some(false);
-            take(Some(parameters));
-            continue;
-        }
         empty.get_or_insert(true);
         let mut line = Line::new(bytes);
         while let Some(name) = line.extension()? {
@@ -173,7 +179,7 @@ impl Parameters {
     }
 
     /// The server's answer to this offer; `None` declines it.
-    #[inline]
+    #[inline(always)]
     fn answer(self, policy: &Policy) -> Option<Agreement> {
         let server_window_bits = match self.server_max_window_bits {
             None | Some(WINDOW_BITS_MAX) => WINDOW_BITS_MAX,
@@ -223,7 +229,7 @@ mod tests {
 
     /// The response to these field lines; `None` where it is a 101 without the extension.
     fn answered(lines: &[&str], policy: &Policy) -> Option<String> {
-        let agreement = negotiate(lines.iter().map(|line| line.as_bytes()), policy).unwrap()?;
+        let agreement = negotiate(lines.iter().map(|line| line.as_bytes()), Some(policy)).unwrap()?;
         let mut out = Vec::new();
         agreement.write_response(&mut out);
         Some(String::from_utf8(out).unwrap())
@@ -253,17 +259,19 @@ mod tests {
             &["permessage-deflate foo"],
         ] {
             let lines = malformed.iter().map(|line| line.as_bytes());
-            assert!(matches!(negotiate(lines, &STRICT), Err(MalformedExtension::Grammar { .. })), "{malformed:?}");
+            assert!(matches!(negotiate(lines, Some(&STRICT)), Err(MalformedExtension::Grammar { .. })), "{malformed:?}");
         }
     }
 
     #[test]
     fn common_offers_are_what_the_grammar_makes_of_them() {
-        for (offer, _) in COMMON_OFFERS {
+        for offer in [&b"permessage-deflate; client_max_window_bits"[..], b"permessage-deflate"] {
+            assert!(common_offer(offer).is_some());
             // White space that the shortcut does not know.
             let spelled = [b"\t", offer].concat();
-            assert_eq!(negotiate([offer].into_iter(), &STRICT), negotiate([&spelled[..]].into_iter(), &STRICT));
-            assert!(negotiate([offer].into_iter(), &STRICT).unwrap().is_some());
+            assert!(common_offer(&spelled).is_none());
+            assert_eq!(negotiate([offer].into_iter(), Some(&STRICT)), negotiate([&spelled[..]].into_iter(), Some(&STRICT)));
+            assert!(negotiate([offer].into_iter(), Some(&STRICT)).unwrap().is_some());
         }
     }
 
@@ -325,7 +333,7 @@ mod tests {
                 format!("permessage-deflate; server_max_window_bits={asked}"),
                 format!("permessage-deflate; server_max_window_bits=\"{asked}\""),
             ] {
-                let agreement = negotiate([offer.as_bytes()].into_iter(), &STRICT).unwrap();
+                let agreement = negotiate([offer.as_bytes()].into_iter(), Some(&STRICT)).unwrap();
                 assert_eq!(agreement.unwrap().server_window_bits, bits);
                 let expected = format!("{BARE}; server_max_window_bits={bits}");
                 assert_eq!(answer(&offer), Some(expected));
@@ -341,7 +349,7 @@ mod tests {
             ("permessage-deflate; client_max_window_bits=15", 15),
             ("permessage-deflate; client_max_window_bits=8", 8),
         ] {
-            let agreement = negotiate([offer.as_bytes()].into_iter(), &STRICT).unwrap();
+            let agreement = negotiate([offer.as_bytes()].into_iter(), Some(&STRICT)).unwrap();
             assert_eq!(agreement.unwrap().client_window_bits, bits);
             assert_eq!(answer(offer).as_deref(), Some(BARE));
         }
@@ -384,7 +392,7 @@ mod tests {
             "permessage-deflate; x, ".repeat(100_000),
             format!("permessage-deflate{}", "; x".repeat(700_000)),
         ] {
-            let agreement = negotiate([line.as_bytes()].into_iter(), &STRICT);
+            let agreement = negotiate([line.as_bytes()].into_iter(), Some(&STRICT));
             assert!(!matches!(agreement, Ok(Some(_))));
         }
         // Linear is some 100 ms in a debug build; quadratic would be hours.
@@ -395,7 +403,7 @@ mod tests {
     fn our_server_takes_our_client_s_offer_and_our_client_its_answer() {
         let mut offer = Vec::new();
         write_offer(&mut offer);
-        let agreed = negotiate([&offer[..]].into_iter(), &STRICT).unwrap();
+        let agreed = negotiate([&offer[..]].into_iter(), Some(&STRICT)).unwrap();
         let mut response = Vec::new();
         agreed.unwrap().write_response(&mut response);
         assert_eq!(accept_response([&response[..]].into_iter()), Ok(agreed));

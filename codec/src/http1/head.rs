@@ -4,7 +4,7 @@
 use crate::{
     error::PeerError,
     http1::{
-        list,
+        eq_any_case, list,
         scan::{HeadScan, Name},
     },
 };
@@ -49,20 +49,27 @@ impl<'a> Head<'a> {
         self.fields().filter(move |(known, _)| known.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
+    /// Whether there is a line of this field.
+    pub fn has(&self, name: Name) -> bool {
+        self.scan.has(name)
+    }
+
     /// The value of a field that may stand once: `Ok(None)` without it.
     ///
     /// # Errors
     /// `Err(())` where it is repeated.
     #[expect(clippy::result_unit_err, reason = "each caller knows which error a repetition is")]
+    #[inline(always)]
     pub fn single(&self, name: Name) -> Result<Option<&'a [u8]>, ()> {
         self.scan.single(self.bytes, name)
     }
 
-    /// Whether a list field names this element in any case.
-    pub fn lists(&self, name: Name, element: &str) -> bool {
-        let is = |value: &[u8]| value.eq_ignore_ascii_case(element.as_bytes());
+    /// Whether a list field names this element, given in small letters, in any case.
+    #[inline]
+    pub fn lists<const N: usize>(&self, name: Name, element: &[u8; N]) -> bool {
         // Nearly always it is the only one.
-        matches!(self.single(name), Ok(Some(value)) if is(value)) || list(self.values(name)).any(is)
+        matches!(self.single(name), Ok(Some(value)) if eq_any_case(value, element))
+            || list(self.values(name)).any(|value| eq_any_case(value, element))
     }
 
     /// What the fields say about the body's end; `None` where they say nothing.
@@ -70,15 +77,16 @@ impl<'a> Head<'a> {
     /// # Errors
     /// What is ambiguous is refused rather than repaired, RFC 9112 §6.1 and §6.3: [`PeerError::ContentLength`],
     /// [`PeerError::TransferEncoding`], [`PeerError::TransferCoding`].
+    #[inline]
     pub fn declared_framing(&self) -> Result<Option<Framing>, PeerError> {
         let length = self.single(Name::ContentLength).map_err(|()| PeerError::ContentLength)?;
-        if self.values(Name::TransferEncoding).next().is_none() {
+        if !self.has(Name::TransferEncoding) {
             return length.map(|length| decimal(length).map(Framing::Length)).transpose();
         }
         if length.is_some() || !self.is_http11() {
             return Err(PeerError::TransferEncoding);
         }
-        let chunked = |coding: &[u8]| coding.eq_ignore_ascii_case(b"chunked");
+        let chunked = |coding: &[u8]| eq_any_case(coding, b"chunked");
         let codings: Vec<&[u8]> = list(self.values(Name::TransferEncoding)).collect();
         match codings.as_slice() {
             [only] if chunked(only) => Ok(Some(Framing::Chunked)),
@@ -90,7 +98,7 @@ impl<'a> Head<'a> {
 
     /// Whether the connection may carry another request after this message, RFC 9112 §9.3. HTTP/1.0's own keep-alive is not spoken.
     pub fn keeps_alive(&self) -> bool {
-        self.is_http11() && !self.lists(Name::Connection, "close")
+        self.is_http11() && !self.lists(Name::Connection, b"close")
     }
 }
 

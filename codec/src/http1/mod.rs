@@ -20,6 +20,30 @@ pub fn list<'a>(lines: impl Iterator<Item = &'a [u8]>) -> impl Iterator<Item = &
     lines.flat_map(|line| line.split(|&byte| byte == b',')).map(trim).filter(|element| !element.is_empty())
 }
 
+/// Whether a field's name or value, or a part of it, is `text` in any case; `text` has small letters, digits and hyphens.
+#[inline(always)]
+pub(crate) fn eq_any_case<const N: usize>(bytes: &[u8], text: &[u8; N]) -> bool {
+    const BIT: u64 = u64::MAX / 0xff * 0x20;
+    fn differ<const W: usize>(bytes: &[u8], text: &[u8], at: usize) -> u64 {
+        let word = |bytes: &[u8]| {
+            let mut word = [0; 8];
+            word[..W].copy_from_slice(&bytes[at..at + W]);
+            u64::from_le_bytes(word)
+        };
+        // The bit turns a letter into its small one, and of the other bytes only control characters into a digit or a hyphen.
+        (word(bytes) | BIT) ^ (word(text) | BIT)
+    }
+    if bytes.len() != N {
+        return false;
+    }
+    // As words, of which the last may overlap the one before.
+    if N < 8 {
+        differ::<4>(bytes, text, 0) | differ::<4>(bytes, text, N - 4) == 0
+    } else {
+        (0..N / 8).fold(differ::<8>(bytes, text, N - 8), |all, word| all | differ::<8>(bytes, text, 8 * word)) == 0
+    }
+}
+
 /// Without optional white space (SP and HTAB) at both ends.
 #[inline]
 pub fn trim(bytes: &[u8]) -> &[u8] {
@@ -59,6 +83,24 @@ pub fn is_field_value(bytes: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_case_of_a_text_and_no_other() {
+        fn each_byte<const N: usize>(text: &[u8; N]) {
+            let upper = text.to_ascii_uppercase();
+            assert!(eq_any_case(text, text) && eq_any_case(&upper, text) && !eq_any_case(&text[1..], text) && !eq_any_case(&[0; 40], text));
+            for (at, byte) in (0..N).flat_map(|at| (b' '..=255).map(move |byte| (at, byte))) {
+                let mut other = upper.clone();
+                other[at] = byte;
+                assert_eq!(eq_any_case(&other, text), other.eq_ignore_ascii_case(text), "{byte:#x} at {at}");
+            }
+        }
+        each_byte(b"host");
+        each_byte(b"upgrade");
+        each_byte(b"websocket");
+        each_byte(b"sec-websocket-key");
+        each_byte(b"100-continue-for-24-bytes");
+    }
 
     #[test]
     fn what_may_be_written_as_a_field() {

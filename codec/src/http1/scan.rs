@@ -5,7 +5,7 @@
 
 use crate::{
     error::PeerError,
-    http1::{is_field_name, is_tchar, trim},
+    http1::{eq_any_case, is_field_name, is_tchar, trim},
     limits::{HttpLimits, REQUEST_LINE_ROOM},
     simd::{self, BLOCK_BYTES, HeadCarry},
 };
@@ -31,30 +31,25 @@ pub enum Name {
 }
 
 impl Name {
-    /// By length and first byte there is at most one candidate, which is compared whole. `name` is a token.
-    #[inline]
+    /// `name` is a token. By its length there are at most two candidates, which are compared whole.
+    #[inline(always)]
     fn of(name: &[u8]) -> Name {
-        fn is<const N: usize>(name: &[u8], text: &[u8; N]) -> bool {
-            // The bit turns a letter into its small one and no other token's byte into a letter or a hyphen. All bytes are compared at once.
-            let Some(name) = name.first_chunk::<N>() else { return false };
-            name.iter().zip(text).fold(0, |differ, (name, text)| differ | (name | 0x20) ^ text) == 0
+        let candidate = |known, matches| if matches { known } else { Name::Other };
+        match name.len() {
+            4 => candidate(Name::Host, eq_any_case(name, b"host")),
+            6 if eq_any_case(name, b"expect") => Name::Expect,
+            6 => candidate(Name::Origin, eq_any_case(name, b"origin")),
+            7 => candidate(Name::Upgrade, eq_any_case(name, b"upgrade")),
+            10 => candidate(Name::Connection, eq_any_case(name, b"connection")),
+            14 => candidate(Name::ContentLength, eq_any_case(name, b"content-length")),
+            17 if eq_any_case(name, b"transfer-encoding") => Name::TransferEncoding,
+            17 => candidate(Name::SecWebSocketKey, eq_any_case(name, b"sec-websocket-key")),
+            20 => candidate(Name::SecWebSocketAccept, eq_any_case(name, b"sec-websocket-accept")),
+            21 => candidate(Name::SecWebSocketVersion, eq_any_case(name, b"sec-websocket-version")),
+            22 => candidate(Name::SecWebSocketProtocol, eq_any_case(name, b"sec-websocket-protocol")),
+            24 => candidate(Name::SecWebSocketExtensions, eq_any_case(name, b"sec-websocket-extensions")),
+            _ => Name::Other,
         }
-        let (known, matches) = match (name.len(), name.first().map_or(0, |byte| byte | 0x20)) {
-            (4, b'h') => (Name::Host, is(name, b"host")),
-            (6, b'o') => (Name::Origin, is(name, b"origin")),
-            (6, b'e') => (Name::Expect, is(name, b"expect")),
-            (7, b'u') => (Name::Upgrade, is(name, b"upgrade")),
-            (10, b'c') => (Name::Connection, is(name, b"connection")),
-            (14, b'c') => (Name::ContentLength, is(name, b"content-length")),
-            (17, b's') => (Name::SecWebSocketKey, is(name, b"sec-websocket-key")),
-            (17, b't') => (Name::TransferEncoding, is(name, b"transfer-encoding")),
-            (20, b's') => (Name::SecWebSocketAccept, is(name, b"sec-websocket-accept")),
-            (21, b's') => (Name::SecWebSocketVersion, is(name, b"sec-websocket-version")),
-            (22, b's') => (Name::SecWebSocketProtocol, is(name, b"sec-websocket-protocol")),
-            (24, b's') => (Name::SecWebSocketExtensions, is(name, b"sec-websocket-extensions")),
-            _ => (Name::Other, true),
-        };
-        if matches { known } else { Name::Other }
     }
 }
 
@@ -100,8 +95,8 @@ pub struct HeadScan {
     /// The marks, of which `marked` count: the LF of the start line, then the colon and the LF of each field.
     marks: Vec<u16>,
     marked: usize,
-    /// How many of the marks have been judged: one of the start line, two of each field.
-    judged: usize,
+    /// The fields that have been judged: the marks of a field follow that of the start line and two of each field before it.
+    fields: usize,
     /// All before it is indexed.
     indexed: usize,
     /// Where the block begins that holds `indexed`, and what is known of the one before it.
@@ -138,7 +133,7 @@ impl HeadScan {
 
     /// The field lines: name, and value without white space at its ends.
     pub(super) fn fields<'a>(&self, head: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        (0..self.fields_judged()).map(|i| self.field(head, i))
+        (0..self.fields).map(|i| self.field(head, i))
     }
 
     /// The values of the lines of a known name.
@@ -150,8 +145,14 @@ impl HeadScan {
         })
     }
 
-    /// The value of a known name's only line, which need not be there; an error where there are more.
+    /// Whether a known name has a line.
     #[inline]
+    pub(super) fn has(&self, name: Name) -> bool {
+        self.first_line[name as usize] > 0
+    }
+
+    /// The value of a known name's only line, which need not be there; an error where there are more.
+    #[inline(always)]
     pub(super) fn single<'a>(&self, head: &'a [u8], name: Name) -> Result<Option<&'a [u8]>, ()> {
         match (self.first_line[name as usize], self.last_line[name as usize]) {
             (0, _) => Ok(None),
@@ -160,21 +161,17 @@ impl HeadScan {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn field<'a>(&self, head: &'a [u8], i: usize) -> (&'a [u8], &'a [u8]) {
         let [before, colon, feed] = self.marks[2 * i..][..3] else { return (&[], &[]) };
         let [before, colon, feed] = [before, colon, feed].map(usize::from);
         (&head[before + 1..colon], trim(&head[colon + 1..feed - 1]))
     }
 
-    fn fields_judged(&self) -> usize {
-        self.judged.saturating_sub(1) / 2
-    }
-
     /// Ready for another head of the same kind; the memory for positions is kept.
     pub fn reset(&mut self) {
         (self.part, self.start) = (self.first, 0);
-        (self.marked, self.judged) = (0, 0);
+        (self.marked, self.fields) = (0, 0);
         (self.indexed, self.block, self.carry) = (0, 0, HeadCarry::default());
         (self.first_line, self.last_line) = Default::default();
     }
@@ -241,30 +238,33 @@ impl HeadScan {
                 return Ok(None);
             }
             self.start_line(bytes, usize::from(self.marks[0]), limits)?;
-            (self.part, self.judged) = (Part::Fields, 1);
+            self.part = Part::Fields;
         }
-        let mut line = usize::from(self.marks[self.judged - 1]) + 1;
-        let (pairs, rest) = self.marks[self.judged..self.marked].as_chunks();
+        let mut fields = self.fields;
+        let (before, marks) = self.marks[..self.marked].split_at(2 * fields + 1);
+        let mut line = usize::from(before[2 * fields]) + 1;
+        let (pairs, rest) = marks.as_chunks();
         for &[name_end, line_end] in pairs {
             let (colon, feed) = (usize::from(name_end), usize::from(line_end));
-            if is_last_line(bytes, line, colon)? {
-                return if bytes[feed] == b'\n' { Ok(Some(feed + 1)) } else { Err(PeerError::FieldName { at: colon }) };
+            let (text, name_bytes) = (&bytes[line..=feed], colon - line);
+            if name_bytes == 0 || text[name_bytes] != b':' || !text.ends_with(b"\r\n") {
+                self.fields = fields;
+                return no_field(bytes, line, colon, feed).map(Some);
             }
-            check_line_end(bytes, feed).map_err(|at| PeerError::FieldValue { at })?;
-            let fields = self.judged / 2;
             if fields == limits.fields_max {
                 return Err(PeerError::TooManyFields);
             }
-            let name = Name::of(&bytes[line..colon]);
+            let name = Name::of(&text[..name_bytes]);
             if name != Name::Other {
                 let line = fields as u16 + 1;
                 self.last_line[name as usize] = line;
                 let first = &mut self.first_line[name as usize];
                 *first = if *first == 0 { line } else { *first };
             }
-            self.judged += 2;
+            fields += 1;
             line = feed + 1;
         }
+        self.fields = fields;
         // A name is judged before its value is there.
         rest.iter().try_for_each(|&name_end| is_last_line(bytes, line, usize::from(name_end)).map(|_| ()))?;
         Ok(None)
@@ -286,7 +286,7 @@ impl HeadScan {
         if let Some(target) = bytes[self.start..end].strip_prefix(b"GET ").and_then(|rest| rest.strip_suffix(b" HTTP/1.1"))
             && !target.is_empty()
             && target.len() <= limits.target_bytes_max
-            && memchr::memchr(b' ', target).is_none()
+            && !has_space(target)
         {
             self.minor_version = 1;
             self.method = Span::new(self.start, self.start + 3);
@@ -338,6 +338,25 @@ fn minor_version(version: &[u8], malformed: PeerError) -> Result<u8, PeerError> 
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(PeerError::HttpVersion),
         _ => Err(malformed),
     }
+}
+
+/// For targets, which are short: without a call.
+#[inline(always)]
+fn has_space(target: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    let (words, rest) = target.as_chunks();
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7) != 0;
+    words.iter().any(|word| has_zero(u64::from_ne_bytes(*word) ^ (ONES * u64::from(b' ')))) || rest.contains(&b' ')
+}
+
+/// What a line is that is no field line: the empty one that ends the head, whose length is returned, or malformed.
+#[inline(never)]
+fn no_field(bytes: &[u8], line: usize, colon: usize, feed: usize) -> Result<usize, PeerError> {
+    if is_last_line(bytes, line, colon)? {
+        return if bytes[feed] == b'\n' { Ok(feed + 1) } else { Err(PeerError::FieldName { at: colon }) };
+    }
+    let at = check_line_end(bytes, feed).err().unwrap_or(feed);
+    Err(PeerError::FieldValue { at })
 }
 
 /// Whether the mark at `at`, where the name ends that began at `line`, is the CR of the empty line; else it is a colon.

@@ -18,6 +18,7 @@ pub const BLOCK_BYTES: usize = 64;
 /// - each byte behind a CR, which must be an LF and end the line there;
 /// - any other control character but HTAB (RFC 9110 §5.5), an LF without a CR among them, which may stand nowhere.
 ///
+/// Behind a CR any control character but HTAB and CR ends the line as an LF does: it is marked, and an error, before the next line matters.
 /// No mark needs the byte behind it, so none changes when more bytes arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HeadCarry {
@@ -31,21 +32,20 @@ pub struct HeadCarry {
 pub(super) struct Classes {
     /// May stand in a name.
     pub token: u64,
-    /// Control characters but HTAB, CR and LF among them.
+    /// Control characters but HTAB and CR; LF is among them.
     pub control: u64,
     pub cr: u64,
-    pub lf: u64,
 }
 
 impl HeadCarry {
     /// The marks of a block.
     #[inline(always)]
-    pub(super) fn marks(&mut self, Classes { token, control, cr, lf }: Classes) -> u64 {
+    pub(super) fn marks(&mut self, Classes { token, control, cr }: Classes) -> u64 {
         let after_cr = cr << 1 | self.after_cr;
-        let line_end = lf & after_cr;
+        let line_end = control & after_cr;
         let (carried, goes_on) = token.overflowing_add(line_end << 1 | self.in_name);
         *self = HeadCarry { after_cr: cr >> 63, in_name: line_end >> 63 | u64::from(goes_on) };
-        carried & !token | control & !cr & !line_end | after_cr
+        carried & !token | control | after_cr
     }
 }
 
@@ -115,7 +115,6 @@ pub(crate) fn is_token(byte: u8) -> bool {
 pub(super) const TOKEN: u8 = 0x80;
 pub(super) const CONTROL: u8 = 2;
 pub(super) const CR: u8 = 4;
-pub(super) const LF: u8 = 8;
 
 /// The classes of each byte value, as bits.
 pub(super) static CLASSES: [u8; 256] = {
@@ -126,8 +125,7 @@ pub(super) static CLASSES: [u8; 256] = {
         byte += 1;
     }
     classes[b'\t' as usize] = 0;
-    classes[b'\r' as usize] |= CR;
-    classes[b'\n' as usize] |= LF;
+    classes[b'\r' as usize] = CR;
     classes[0x7f] = CONTROL;
     let tchar = b"!#$%&'*+-.^_`|~0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
     let mut i = 0;

@@ -4,20 +4,19 @@ use sha1::{Digest, Sha1};
 
 use super::{
     HeadCarry, Indexed, Kernels, Utf8Run,
-    head::{self, CLASSES, CONTROL, CR, Classes, LF, TOKEN},
+    head::{self, CLASSES, CONTROL, CR, Classes, TOKEN},
 };
 
 pub(super) static KERNELS: Kernels = Kernels { name: "scalar", index, mask, utf8, accept };
 
 fn index(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> Indexed {
     let classes = |block: &[u8]| {
-        let mut classes = Classes { token: 0, control: 0, cr: 0, lf: 0 };
+        let mut classes = Classes { token: 0, control: 0, cr: 0 };
         for (bit, &byte) in block.iter().enumerate() {
             let of = |class: u8| u64::from(CLASSES[usize::from(byte)] & class != 0) << bit;
             classes.token |= of(TOKEN);
             classes.control |= of(CONTROL);
             classes.cr |= of(CR);
-            classes.lf |= of(LF);
         }
         classes
     };

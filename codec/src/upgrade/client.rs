@@ -135,7 +135,7 @@ pub fn judge(head: &ResponseHead<'_>, offer: &Offer<'_>) -> Result<Accepted, Ref
         return Err(Refusal::Upgrade(given(Name::Upgrade)));
     }
     // 3. "... or the |Connection| header field doesn't contain a token that is an ASCII case-insensitive match for the value "Upgrade""
-    if !head.lists(Name::Connection, "upgrade") {
+    if !head.lists(Name::Connection, b"upgrade") {
         return Err(Refusal::Connection(given(Name::Connection)));
     }
     // 4. "... or the |Sec-WebSocket-Accept| contains a value other than the base64-encoded SHA-1 of the concatenation of the
@@ -200,7 +200,7 @@ mod tests {
     use crate::{
         http1::{HeadScan, Progress, Request},
         limits::HttpLimits,
-        upgrade::{Decision, Origins, Policy, Protocol, decide},
+        upgrade::{Origins, Policy, Protocol, decide},
     };
 
     fn offer() -> Offer<'static> {
@@ -268,7 +268,7 @@ mod tests {
         let request = written(&offer);
         let mut scan = HeadScan::default();
         scan.advance(request.as_bytes(), &HttpLimits::DEFAULT).unwrap();
-        let Decision::Switch(switch) = decide(&Request::new(request.as_bytes(), &scan), &policy) else { panic!("{request}") };
+        let Ok(Some(switch)) = decide(&Request::new(request.as_bytes(), &scan), &policy) else { panic!("{request}") };
         assert_eq!(switch.key, offer.key);
         let mut response = Vec::new();
         let place = switch.write(&mut response);

@@ -3,4 +3,4 @@
 pub mod client;
 mod server;
 
-pub use server::{Decision, Origins, Policy, Protocol, Switch, decide, refusal_fields};
+pub use server::{Origins, Policy, Protocol, Switch, decide, refusal_fields};

@@ -5,7 +5,7 @@ use crate::{
     accept::{ACCEPT_BYTES, Key},
     deflate,
     error::PeerError,
-    http1::{Framing, Name, Request, is_tchar, list},
+    http1::{Framing, Name, Request, eq_any_case, is_tchar, list},
 };
 
 /// A protocol that a connection can be switched to.
@@ -16,10 +16,10 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// The name in Upgrade; compared in any case.
-    fn name(self) -> &'static str {
+    /// Whether this is its name in Upgrade.
+    fn is(self, name: &[u8]) -> bool {
         match self {
-            Protocol::WebSocket => "websocket",
+            Protocol::WebSocket => eq_any_case(name, b"websocket"),
         }
     }
 }
@@ -48,17 +48,6 @@ pub struct Policy {
     pub deflate: Option<deflate::Policy>,
 }
 
-/// What a request's Upgrade comes to.
-#[derive(Debug)]
-pub enum Decision<'p> {
-    /// The connection is switched, once [`Switch::write`] is on the wire.
-    Switch(Switch<'p>),
-    /// The handshake fails with this error's status; [`refusal_fields`] go with it.
-    Refuse(PeerError),
-    /// No upgrade that this server knows was asked for: an ordinary request.
-    Plain,
-}
-
 /// A granted WebSocket handshake.
 #[derive(Debug)]
 pub struct Switch<'p> {
@@ -70,27 +59,33 @@ pub struct Switch<'p> {
     pub deflate: Option<deflate::Agreement>,
 }
 
-/// Decides what becomes of a request.
-pub fn decide<'p>(request: &Request<'_>, policy: &'p Policy) -> Decision<'p> {
+/// Decides whether the connection is switched, which it is once [`Switch::write`] is on the wire; `None` for an ordinary request, which asks for no
+/// upgrade that this server knows.
+///
+/// # Errors
+/// Why the handshake fails; [`refusal_fields`] go with the error's status.
+#[inline]
+pub fn decide<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<Switch<'p>>, PeerError> {
     match protocol(request, policy) {
-        None => Decision::Plain,
-        Some(Protocol::WebSocket) => websocket(request, policy).map_or_else(Decision::Refuse, Decision::Switch),
+        None => Ok(None),
+        Some(Protocol::WebSocket) => websocket(request, policy),
     }
 }
 
 /// The first protocol in the client's order that the server speaks. Upgrade is ignored in HTTP/1.0 and where Connection does not name it,
 /// RFC 9110 §7.8.
 fn protocol(request: &Request<'_>, policy: &Policy) -> Option<Protocol> {
-    if request.single(Name::Upgrade) == Ok(None) || !request.is_http11() || !request.lists(Name::Connection, "upgrade") {
+    if !request.has(Name::Upgrade) || !request.is_http11() || !request.lists(Name::Connection, b"upgrade") {
         return None;
     }
-    let known = |name: &[u8]| policy.protocols.iter().copied().find(|protocol| name.eq_ignore_ascii_case(protocol.name().as_bytes()));
+    let known = |name: &[u8]| policy.protocols.iter().copied().find(|protocol| protocol.is(name));
     // Nearly always it is the only one.
     let only = request.single(Name::Upgrade).ok().flatten().and_then(known);
     only.or_else(|| list(request.values(Name::Upgrade)).find_map(known))
 }
 
-fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>, PeerError> {
+#[inline(always)]
+fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<Switch<'p>>, PeerError> {
     if request.method() != b"GET" {
         return Err(PeerError::Method);
     }
@@ -104,13 +99,13 @@ fn websocket<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Switch<'p>
     let key = request.single(Name::SecWebSocketKey).ok().flatten().ok_or(PeerError::Key)?;
     let key = Key::parse(key)?;
     check_origin(request, &policy.origins)?;
-    let subprotocol = subprotocol(request, policy)?;
-    // The field must be well-formed even where no compression is spoken.
-    let wanted = policy.deflate.as_ref().unwrap_or(&deflate::Policy { client_context_takeover: false });
-    let agreed = deflate::negotiate(request.values(Name::SecWebSocketExtensions), wanted).map_err(|_| PeerError::Negotiation)?;
-    Ok(Switch { key, subprotocol, deflate: if policy.deflate.is_some() { agreed } else { None } })
+    let subprotocol = if request.has(Name::SecWebSocketProtocol) { subprotocol(request, policy)? } else { None };
+    let offers = request.values(Name::SecWebSocketExtensions);
+    let deflate = deflate::negotiate(offers, policy.deflate.as_ref()).map_err(|_| PeerError::Negotiation)?;
+    Ok(Some(Switch { key, subprotocol, deflate }))
 }
 
+#[inline]
 fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerError> {
     let origin = match request.single(Name::Origin) {
         Ok(None) => return Ok(()),
@@ -130,9 +125,6 @@ fn check_origin(request: &Request<'_>, origins: &Origins) -> Result<(), PeerErro
 
 /// The first of the client's subprotocols that the server speaks, RFC 6455 §4.2.2; none is no error. Case matters.
 fn subprotocol<'p>(request: &Request<'_>, policy: &'p Policy) -> Result<Option<&'p str>, PeerError> {
-    if request.single(Name::SecWebSocketProtocol) == Ok(None) {
-        return Ok(None);
-    }
     let mut selected = None;
     for offered in list(request.values(Name::SecWebSocketProtocol)) {
         if !offered.iter().copied().all(is_tchar) {
@@ -196,9 +188,9 @@ mod tests {
         let mut scan = HeadScan::default();
         scan.advance(head.as_bytes(), &HttpLimits::DEFAULT).unwrap();
         match decide(&Request::new(head.as_bytes(), &scan), policy) {
-            Decision::Plain => Err(None),
-            Decision::Refuse(error) => Err(Some(error)),
-            Decision::Switch(switch) => {
+            Ok(None) => Err(None),
+            Err(error) => Err(Some(error)),
+            Ok(Some(switch)) => {
                 let mut out = Vec::new();
                 let at = switch.write(&mut out);
                 accept::hash(&[switch.key], |_, accept| out[at..at + ACCEPT_BYTES].copy_from_slice(accept));

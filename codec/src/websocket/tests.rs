@@ -64,7 +64,7 @@ fn told(bytes: &[u8]) -> Vec<Told> {
 
 fn deflating(client_context_takeover: bool) -> WebSocket {
     let offer = [&b"permessage-deflate"[..]];
-    let agreement = deflate::negotiate(offer.into_iter(), &deflate::Policy { client_context_takeover }).unwrap();
+    let agreement = deflate::negotiate(offer.into_iter(), Some(&deflate::Policy { client_context_takeover })).unwrap();
     WebSocket::new(Role::Server, agreement.as_ref())
 }
 

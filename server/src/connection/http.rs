@@ -5,7 +5,7 @@ use std::rc::Rc;
 use fantail_codec::{
     Consequence, PeerError, Role, WebSocket,
     http1::{BodyReader, HeadScan, Name, Progress, Request, Response},
-    upgrade::{self, Decision, Switch},
+    upgrade::{self, Switch},
 };
 
 use super::{Connection, Ending, Session, Stage};
@@ -128,7 +128,7 @@ impl Connection {
             content: Content::Text("nothing is here\n"),
             head_only: is_head(request),
             // An upgrade that is not granted may be followed by bytes of the other protocol; they must not be read as requests.
-            close: !request.keeps_alive() || request.values(Name::Upgrade).next().is_some(),
+            close: !request.keeps_alive() || request.has(Name::Upgrade),
         };
         match route {
             Route::Unknown => {}
@@ -136,13 +136,12 @@ impl Connection {
             Route::File(_) => (answer.status, answer.content) = (405, Content::Error(PeerError::Method)),
             Route::Echo | Route::Raw(_) => {
                 let policy = Rc::clone(&context.policy);
-                let granted = match upgrade::decide(request, &policy) {
-                    Decision::Switch(switch) if !context.shutting_down => Ok(Some(self.switch(key, &switch, &route, context))),
-                    Decision::Switch(_) => Ok(Some(Err((503, "this server is going away\n")))),
-                    Decision::Refuse(error) => Err(error),
-                    Decision::Plain => Ok(None),
+                let switched = match upgrade::decide(request, &policy)? {
+                    Some(switch) if !context.shutting_down => Some(self.switch(key, &switch, &route, context)),
+                    Some(_) => Some(Err((503, "this server is going away\n"))),
+                    None => None,
                 };
-                match granted? {
+                match switched {
                     Some(Ok(())) => return Ok(()),
                     Some(Err((status, text))) => (answer.status, answer.content, answer.close) = (status, Content::Text(text), true),
                     None if is_read(request) => (answer.status, answer.content) = (426, Content::Text("a WebSocket is here\n")),
@@ -155,7 +154,7 @@ impl Connection {
             return Ok(());
         }
         // RFC 9110 §10.1.1: the client waits for this before it sends the body.
-        if request.is_http11() && request.lists(Name::Expect, "100-continue") {
+        if request.is_http11() && request.lists(Name::Expect, b"100-continue") {
             context.queue.own(&mut self.queued, |out| out.extend_from_slice(b"HTTP/1.1 100 Continue\r\n\r\n"));
         }
         self.stage = Stage::Http(Http(Some(Box::new(Partial::Body { reader, answer }))));

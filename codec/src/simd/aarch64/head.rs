@@ -25,11 +25,10 @@ pub(super) fn neon(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> In
                     vtstq_u8(rows, vqtbl1q_u8(high_table, vshrq_n_u8::<4>(bytes)))
                 }),
                 control: map(&|bytes| {
-                    let below_space = vbicq_u8(vcltq_u8(bytes, vdupq_n_u8(0x20)), is(b'\t')(bytes));
+                    let below_space = vbicq_u8(vcltq_u8(bytes, vdupq_n_u8(0x20)), vorrq_u8(is(b'\t')(bytes), is(b'\r')(bytes)));
                     vorrq_u8(below_space, is(0x7f)(bytes))
                 }),
                 cr: map(&is(b'\r')),
-                lf: map(&is(b'\n')),
             }
         }
     };

@@ -10,11 +10,11 @@ fn reference(bytes: &[u8]) -> Vec<usize> {
     for (at, &byte) in bytes.iter().enumerate() {
         let after_cr = at > 0 && bytes[at - 1] == b'\r';
         let name_ends = in_name && !is_token(byte);
-        let control = (byte < 0x20 && byte != b'\t' && byte != b'\r') || byte == 0x7f;
+        let control = byte != b'\t' && byte != b'\r' && byte.is_ascii_control();
         if name_ends || after_cr || control {
             marks.push(at);
         }
-        in_name = (in_name && !name_ends) || (after_cr && byte == b'\n');
+        in_name = (in_name && !name_ends) || (after_cr && control);
     }
     marks
 }

@@ -6,7 +6,7 @@ use std::arch::x86_64::*;
 
 use crate::simd::{
     Indexed,
-    head::{self, BLOCK_BYTES, CLASSES, CONTROL, CR, Classes, HeadCarry, LF, NIBBLES, TOKEN},
+    head::{self, BLOCK_BYTES, CLASSES, CONTROL, CR, Classes, HeadCarry, NIBBLES, TOKEN},
 };
 
 pub(super) fn avx2(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> Indexed {
@@ -19,8 +19,8 @@ pub(super) fn avx2(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> In
                 // SAFETY: the half has 32 bytes, and the instruction asks for no alignment; AVX2 is there, as in the function around this.
                 unsafe { classes_avx2(_mm256_loadu_si256(half.as_ptr().cast())) }
             });
-            let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-            Classes { token: join(low[0], high[0]), control: join(low[1], high[1]), cr: join(low[2], high[2]), lf: join(low[3], high[3]) }
+            let [token, control, cr] = std::array::from_fn(|class| u64::from(high[class]) << 32 | u64::from(low[class]));
+            Classes { token, control, cr }
         };
         head::index(bytes, carry, marks, classes, head::write)
     }
@@ -28,10 +28,10 @@ pub(super) fn avx2(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> In
     unsafe { index(bytes, carry, marks) }
 }
 
-/// Tokens, controls, CR and LF among 32 bytes.
+/// Tokens, controls and CR among 32 bytes.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn classes_avx2(bytes: __m256i) -> [u32; 4] {
+fn classes_avx2(bytes: __m256i) -> [u32; 3] {
     let table = |nibbles: &[u8; 16]| {
         // SAFETY: the table has 16 bytes, and the instruction asks for no alignment.
         _mm256_broadcastsi128_si256(unsafe { _mm_loadu_si128(nibbles.as_ptr().cast()) })
@@ -43,9 +43,10 @@ fn classes_avx2(bytes: __m256i) -> [u32; 4] {
     let not_token = _mm256_cmpeq_epi8(_mm256_and_si256(rows, row), _mm256_setzero_si256());
     let is = |byte: u8| _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(byte as i8));
     let below_space = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
-    let control = _mm256_or_si256(_mm256_andnot_si256(is(b'\t'), below_space), is(0x7f));
-    [!_mm256_movemask_epi8(not_token), _mm256_movemask_epi8(control), _mm256_movemask_epi8(is(b'\r')), _mm256_movemask_epi8(is(b'\n'))]
-        .map(i32::cast_unsigned)
+    let cr = is(b'\r');
+    let control = _mm256_or_si256(_mm256_andnot_si256(_mm256_or_si256(is(b'\t'), cr), below_space), is(0x7f));
+    let [not_token, control, cr] = [not_token, control, cr].map(|bytes| _mm256_movemask_epi8(bytes).cast_unsigned());
+    [!not_token, control, cr]
 }
 
 pub(super) fn avx512(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> Indexed {
@@ -59,9 +60,10 @@ pub(super) fn avx512(bytes: &[u8], carry: &mut HeadCarry, marks: &mut [u16]) -> 
             unsafe {
                 let bytes = _mm512_maskz_loadu_epi8(there, bytes.as_ptr().cast());
                 // The table's index is the low seven bits; bytes beyond ASCII have no class.
-                let classes = _mm512_maskz_permutex2var_epi8(!_mm512_movepi8_mask(bytes), low, bytes, high);
+                let ascii = _mm512_testn_epi8_mask(bytes, _mm512_set1_epi8(0x80u8 as i8));
+                let classes = _mm512_maskz_permutex2var_epi8(ascii, low, bytes, high);
                 let of = |class: u8| _mm512_test_epi8_mask(classes, _mm512_set1_epi8(class as i8));
-                Classes { token: of(TOKEN), control: of(CONTROL), cr: of(CR), lf: of(LF) }
+                Classes { token: of(TOKEN), control: of(CONTROL), cr: of(CR) }
             }
         };
         let write = |bits: u64, base: usize, marks: &mut [u16; BLOCK_BYTES]| {
