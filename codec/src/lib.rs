@@ -56,6 +56,7 @@ pub mod frame;
 pub mod http1;
 
 pub mod accept;
+pub mod centrifuge;
 pub mod deflate;
 
 pub mod upgrade;

@@ -56,6 +56,8 @@ pub const CHUNK_LINE_BYTES_MAX: usize = 256;
 pub const CHUNK_SIZE_DIGITS_MAX: usize = 16;
 /// Payload of a control frame, RFC 6455 §5.5.
 pub const CONTROL_PAYLOAD_BYTES_MAX: usize = 125;
+/// Server-side subscriptions that a client may ask to recover as it connects; more begin anew.
+pub const CONNECT_SUBS_MAX: usize = 10_000;
 /// The longest frame header: 2 bytes, a 64-bit length and a masking key, RFC 6455 §5.2.
 pub const FRAME_HEADER_BYTES_MAX: usize = 14;
 /// Bytes of a close frame's reason: a control payload less the code.

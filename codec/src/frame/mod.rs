@@ -12,9 +12,10 @@ pub use mask::apply_mask;
 pub use utf8::Utf8;
 
 /// What a data message holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8 text.
+    #[default]
     Text,
     /// Bytes.
     Binary,

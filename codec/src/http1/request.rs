@@ -65,6 +65,15 @@ impl<'a> Request<'a> {
         Ok(path.split(|&byte| byte == b'?').next().unwrap_or_default())
     }
 
+    /// The query of the target, without its `?`; empty where there is none.
+    ///
+    /// # Errors
+    /// As of [`path`](Request::path).
+    pub fn query(&self) -> Result<&'a [u8], PeerError> {
+        let (_, path) = self.split_target()?;
+        Ok(memchr::memchr(b'?', path).map_or(&[], |at| &path[at + 1..]))
+    }
+
     /// The authority of an absolute target, and the path with the query, RFC 9112 §3.2.
     fn split_target(&self) -> Result<(Option<&'a [u8]>, &'a [u8]), PeerError> {
         let target = self.target();
