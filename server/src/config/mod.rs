@@ -1,11 +1,15 @@
 //! The server's configuration: what may be set, where it is read from, and what makes it valid.
 //!
-//! Three rooms: `raw` merges the places where settings are written, `validate` turns them into the
-//! typed [`Config`], `catalogue` lists them for people. All three take the keys, their defaults and
-//! their explanations from `default-config.toml`. Imports nothing else of the crate.
+//! The rooms: `raw` merges the places where settings are written, `profiles` adds what one name stands for, `read` gives each setting
+//! its type, `validate` and, for channels, `channels` make the [`Config`] of them, `catalogue` lists them for people. All take the
+//! keys, their defaults and their explanations from `default-config.toml`, and the profiles from `profiles.toml`.
+//! Imports nothing else of the crate.
 
 mod catalogue;
+mod channels;
+mod profiles;
 mod raw;
+mod read;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -13,12 +17,14 @@ mod validate;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fmt, fs};
 
 pub use catalogue::{Entry, catalogue};
 pub use fantail_codec::upgrade::Origins;
-use raw::Raw;
+pub use profiles::PROFILES;
+use raw::{BY_DEFAULT, Raw};
 
 /// The commented file that `fantail default-config` prints: every setting with its default.
 pub const DEFAULT_CONFIG: &str = include_str!("../../default-config.toml");
@@ -36,7 +42,7 @@ pub fn load(
 ) -> Result<Config, ConfigError> {
     let mut raw = Raw::defaults();
     for (key, text) in base {
-        raw.set_text(key, text, "by default".to_owned())?;
+        raw.set_text(key, text, BY_DEFAULT.to_owned())?;
     }
     if let Some(path) = file {
         let name = path.display().to_string();
@@ -47,7 +53,7 @@ pub fn load(
     for (key, text) in flags {
         raw.set_text(key, text, format!("from --{key}"))?;
     }
-    validate::validate(&raw)
+    validate::validate(raw)
 }
 
 /// The process's environment for [`load`]. What is not Unicode comes with U+FFFD in it, which no
@@ -78,6 +84,8 @@ pub struct Config {
     pub deflate: Deflate,
     /// The internal port.
     pub api: Api,
+    /// Whose tokens are believed.
+    pub auth: Auth,
     /// Channels.
     pub hub: HubConfig,
 }
@@ -116,6 +124,8 @@ pub struct Limits {
     pub outbox_bytes_max: usize,
     /// Bytes of publications waiting for one worker.
     pub mailbox_bytes_max: usize,
+    /// Channels that one connection may subscribe to.
+    pub subscriptions_max: usize,
 }
 
 /// Bounds on the time that clients take. All but the shutdown window are longer than zero.
@@ -129,6 +139,8 @@ pub struct Timeouts {
     pub pong: Duration,
     /// From a message's first byte to its last.
     pub message: Duration,
+    /// From a token's end to the end of what it allowed.
+    pub token_grace: Duration,
     /// From the server's close frame to the client's.
     pub close: Duration,
     /// Over which the clients' closes are spread on shutdown.
@@ -172,31 +184,113 @@ impl fmt::Debug for Api {
     }
 }
 
+/// Whose tokens (JWT, RFC 7519) are believed, each kind by its key; without any there are only anonymous clients.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Auth {
+    /// The secret of HS256.
+    pub hmac_secret: Option<String>,
+    /// The public key of RS256, in PEM.
+    pub rsa_public_key: Option<String>,
+    /// The public key of ES256, in PEM.
+    pub ecdsa_public_key: Option<String>,
+    /// What `aud` must hold.
+    pub audience: Option<String>,
+    /// What `iss` must be.
+    pub issuer: Option<String>,
+    /// Whether a client may connect without a token.
+    pub anonymous: bool,
+}
+
+/// Tells which keys there are, never the keys.
+impl fmt::Debug for Auth {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { hmac_secret, rsa_public_key, ecdsa_public_key, audience, issuer, anonymous } = self;
+        let mut debug = f.debug_struct("Auth");
+        for (name, key) in [("hmac_secret", hmac_secret), ("rsa_public_key", rsa_public_key), ("ecdsa_public_key", ecdsa_public_key)] {
+            debug.field(name, &key.as_ref().map(|_| "(a key)"));
+        }
+        debug.field("audience", audience).field("issuer", issuer).field("anonymous", anonymous).finish()
+    }
+}
+
 /// Channels.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HubConfig {
     /// Channels at once.
     pub channels_max: usize,
     /// The options of a channel whose namespace is not in `namespaces`.
-    pub defaults: ChannelOptions,
+    pub defaults: Arc<ChannelOptions>,
     /// The options of the channels in a namespace, by the namespace's name.
-    pub namespaces: BTreeMap<String, ChannelOptions>,
+    pub namespaces: BTreeMap<String, Arc<ChannelOptions>>,
 }
 
 impl HubConfig {
     /// The options of a channel. Its namespace is the text before its first `:`.
-    pub fn options(&self, channel: &str) -> ChannelOptions {
-        channel.split_once(':').and_then(|(namespace, _)| self.namespaces.get(namespace)).copied().unwrap_or(self.defaults)
+    pub fn options(&self, channel: &str) -> &Arc<ChannelOptions> {
+        channel.split_once(':').and_then(|(namespace, _)| self.namespaces.get(namespace)).unwrap_or(&self.defaults)
     }
 }
 
-/// What may differ from namespace to namespace.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a channel does, decided by its namespace.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelOptions {
     /// How long publications are collected to leave together; zero: they leave at once.
     pub flush: Duration,
-    /// Whether text that a raw client sends is published to its channel.
-    pub client_publish: bool,
+    /// Who may subscribe.
+    pub subscribe: Access,
+    /// Who may publish, of the clients; backends always may.
+    pub publish: Access,
+    /// Who may subscribe to a pattern of channels: at most who may subscribe.
+    pub wildcard: Access,
+    /// Publications that are kept for recovery and for `history`; 0: none.
+    pub history_size: usize,
+    /// How long they are kept.
+    pub history_ttl: Duration,
+    /// Whether a new subscriber gets the last value, or each key's.
+    pub last_value: bool,
+    /// How long a channel without subscribers remembers its last value and its offset after the last publication; zero: as long as the
+    /// server lives.
+    pub value_ttl: Duration,
+    /// Keys whose last values are held apart; 0: publications have no keys.
+    pub keys_max: usize,
+    /// What becomes of a subscriber that cannot keep up.
+    pub slow: SlowPolicy,
+    /// Bytes that may wait for a connection before that happens: at most [`Limits::outbox_bytes_max`].
+    pub slow_bytes_max: usize,
+    /// Updates a second that a subscriber may ask for, rising; each is a class of subscribers that share bytes and timer.
+    pub rates: Vec<u32>,
+    /// Whether subscribers may ask for deltas.
+    pub delta: bool,
+    /// Whether it is known who subscribes.
+    pub presence: bool,
+    /// Whether subscribers that ask for it are told who comes and goes.
+    pub join_leave: bool,
+    /// After so long without a publication, positioned subscribers are told where the channel stands; zero: never.
+    pub heartbeat: Duration,
+}
+
+/// Who may do something. Each includes the ones before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Access {
+    /// Nobody.
+    Nobody,
+    /// Who has a token for this channel.
+    Token,
+    /// Who has a connection token with a user in it, or a token for this channel.
+    Users,
+    /// Anyone.
+    Anyone,
+}
+
+/// What becomes of a subscriber that cannot keep up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SlowPolicy {
+    /// It skips to the latest value, or to each key's, when it can be written to again.
+    Conflate,
+    /// What has waited longest is dropped.
+    DropOldest,
+    /// It is closed with 3008.
+    Disconnect,
 }
 
 /// Why a configuration is refused, in one line that names the setting and where it was written.

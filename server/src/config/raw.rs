@@ -15,8 +15,10 @@ use super::{ConfigError, DEFAULT_CONFIG};
 
 /// The table of namespaces, the one place where keys are the operator's own.
 const NAMESPACES: &str = "hub.namespaces.";
-/// The keys of `[hub]` that a namespace may set for its own channels.
-const NAMESPACE_KEYS: [&str; 2] = ["client_publish", "flush_ms"];
+/// The key of `[hub]` that is no option of a channel, so that a namespace cannot set it.
+const CHANNELS_MAX: &str = "channels_max";
+/// The place of a setting that nobody wrote.
+pub(super) const BY_DEFAULT: &str = "by default";
 
 /// The merged settings by full key, such as `limits.head_bytes_max`.
 ///
@@ -28,27 +30,34 @@ pub(super) struct Raw {
 }
 
 /// One value and where it comes from.
+#[derive(Clone)]
 pub(super) struct Setting {
     pub(super) value: Value,
     /// A phrase that fits behind a key: `at fantail.toml:4`, `from FANTAIL_WORKERS`.
     pub(super) place: String,
 }
 
+impl Setting {
+    /// Whether somebody wrote it, as opposed to a default.
+    pub(super) fn is_written(&self) -> bool {
+        self.place != BY_DEFAULT
+    }
+}
+
 /// The kinds of value that settings have; a key's kind is that of its default.
+#[derive(Clone)]
 pub(super) enum Value {
     Integer(i64),
     Boolean(bool),
     Text(String),
-    List(Vec<String>),
+    Texts(Vec<String>),
+    Integers(Vec<i64>),
 }
 
 impl Raw {
     /// Every known key with its default.
     pub(super) fn defaults() -> Self {
-        let table = DeTable::parse(DEFAULT_CONFIG).expect("the built-in file is TOML");
-        let mut settings = BTreeMap::new();
-        collect_defaults("", table.get_ref(), &mut settings);
-        Self { settings }
+        Self { settings: built_in(DEFAULT_CONFIG) }
     }
 
     /// Lays a file's text over the settings; `name` is what errors call the file.
@@ -68,7 +77,7 @@ impl Raw {
         for (name, text) in variables.filter(|(name, _)| name.starts_with("FANTAIL_") && name != simd::VARIABLE) {
             let place = format!("from {}", name.escape_debug());
             let Some(key) = self.key_of_variable(&name) else {
-                let known = nearest(&name, self.settings.keys().map(|key| variable_of_key(key)));
+                let known = nearest(&name, self.variables_for(&name).into_iter());
                 let name = name.escape_debug();
                 return Err(ConfigError(format!("unknown variable {name}: did you mean {known}?")));
             };
@@ -80,10 +89,12 @@ impl Raw {
     /// Sets one key from text outside of a file. A string stands bare, a list may be its items between commas, all else is TOML.
     pub(super) fn set_text(&mut self, key: &str, text: &str, place: String) -> Result<(), ConfigError> {
         let bare = || DeValue::String(text.into());
+        let bracketed = format!("[{text}]");
         let value = match (self.default_of(key), DeValue::parse(text).map(Spanned::into_inner)) {
             (Some(Value::Text(_)), _) => bare(),
-            (Some(Value::List(_)), Ok(list @ DeValue::Array(_))) => list,
-            (Some(Value::List(_)), _) => {
+            (Some(Value::Texts(_) | Value::Integers(_)), Ok(list @ DeValue::Array(_))) => list,
+            (Some(Value::Integers(_)), _) => DeValue::parse(&bracketed).map_or_else(|_| bare(), Spanned::into_inner),
+            (Some(Value::Texts(_)), _) => {
                 let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
                 DeValue::Array(items.map(|item| Spanned::new(0..0, DeValue::String(item.into()))).collect())
             }
@@ -92,15 +103,31 @@ impl Raw {
         self.set(key.to_owned(), &value, place)
     }
 
+    /// Replaces one setting by a value of its kind.
+    pub(super) fn insert(&mut self, key: String, setting: Setting) {
+        self.settings.insert(key, setting);
+    }
+
     /// The setting at a known key.
     pub(super) fn get(&self, key: &str) -> &Setting {
         &self.settings[key]
     }
 
-    /// The full key that decides `key` for the channels of a namespace: its own or, if that was not written, the one of `[hub]`.
+    /// The setting at a key, if somebody wrote it.
+    pub(super) fn written(&self, key: &str) -> Option<&Setting> {
+        self.settings.get(key).filter(|setting| setting.is_written())
+    }
+
+    /// The full key that decides `key` for the channels of a namespace: its own or, if there is none, the one of `[hub]`.
     pub(super) fn key_in_namespace(&self, namespace: &str, key: &str) -> String {
         let own = format!("{NAMESPACES}{namespace}.{key}");
         if self.settings.contains_key(&own) { own } else { format!("hub.{key}") }
+    }
+
+    /// The keys of `[hub]` that a namespace may set for its own channels.
+    pub(super) fn channel_keys(&self) -> impl Iterator<Item = &str> {
+        let keys = self.settings.keys().filter_map(|key| key.strip_prefix("hub."));
+        keys.filter(|key| *key != CHANNELS_MAX && !key.contains('.'))
     }
 
     /// The namespaces that have settings of their own.
@@ -137,19 +164,19 @@ impl Raw {
             let key = key.escape_debug();
             return Err(ConfigError(format!("unknown key `{key}` {place}: did you mean `{known}`?")));
         };
-        match Value::new(value) {
-            Some(value) if discriminant(&value) == discriminant(default) => {
+        match Value::new(value).and_then(|value| value.of_kind(default)) {
+            Some(value) => {
                 self.settings.insert(key, Setting { value, place });
                 Ok(())
             }
-            _ => Err(ConfigError::expected(&key, &place, describe(value), default.kind())),
+            None => Err(ConfigError::expected(&key, &place, describe(value), default.kind())),
         }
     }
 
     /// What decides the kind of `key`; `None` if it is not a known key.
     fn default_of(&self, key: &str) -> Option<&Value> {
         let setting = match split_namespace(key) {
-            Some((_, key)) if NAMESPACE_KEYS.contains(&key) => self.settings.get(&format!("hub.{key}")),
+            Some((_, key)) if self.channel_keys().any(|known| known == key) => self.settings.get(&format!("hub.{key}")),
             Some(_) => None,
             None => self.settings.get(key),
         };
@@ -168,10 +195,21 @@ impl Raw {
     /// What an unknown `key` may have been meant to be: a known key, a section or, inside a namespace, what that may hold.
     fn names_for(&self, key: &str) -> BTreeSet<String> {
         if let Some((namespace, _)) = split_namespace(key) {
-            return NAMESPACE_KEYS.map(|key| format!("{NAMESPACES}{namespace}.{key}")).into();
+            return self.channel_keys().map(|key| format!("{NAMESPACES}{namespace}.{key}")).collect();
         }
         let keys = self.settings.keys().filter(|key| split_namespace(key).is_none());
         keys.flat_map(|key| [key.clone(), key.split('.').next().unwrap_or(key).to_owned()]).collect()
+    }
+
+    /// What an unknown variable may have been meant to be. Where a namespace's name ends in it, only the key behind it can tell.
+    fn variables_for(&self, name: &str) -> Vec<String> {
+        let mut variables: Vec<_> = self.settings.keys().map(|key| variable_of_key(key)).collect();
+        let prefix = variable_of_key(NAMESPACES);
+        let rest = name.strip_prefix(&prefix).unwrap_or_default();
+        for (end, _) in rest.match_indices('_') {
+            variables.extend(self.channel_keys().map(|key| format!("{prefix}{}_{}", &rest[..end], key.to_uppercase())));
+        }
+        variables
     }
 
     fn key_of_variable(&self, name: &str) -> Option<String> {
@@ -180,7 +218,7 @@ impl Raw {
             return Some(key.clone());
         }
         let rest = name.strip_prefix(&variable_of_key(NAMESPACES))?;
-        NAMESPACE_KEYS.iter().find_map(|key| {
+        self.channel_keys().find_map(|key| {
             let namespace = rest.strip_suffix(&format!("_{}", key.to_uppercase()))?;
             Some(format!("{NAMESPACES}{}.{key}", namespace.to_lowercase()))
         })
@@ -191,14 +229,23 @@ impl Value {
     /// The value, if it is of a kind that settings have.
     fn new(value: &DeValue<'_>) -> Option<Self> {
         match value {
-            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok().map(Self::Integer),
+            DeValue::Integer(_) => integer(value).map(Self::Integer),
             DeValue::Boolean(boolean) => Some(Self::Boolean(*boolean)),
             DeValue::String(text) => Some(Self::Text(text.to_string())),
             DeValue::Array(items) => {
                 let text = |item: &Spanned<DeValue<'_>>| item.get_ref().as_str().map(ToOwned::to_owned);
-                items.iter().map(text).collect::<Option<_>>().map(Self::List)
+                let texts = items.iter().map(text).collect::<Option<_>>().map(Self::Texts);
+                texts.or_else(|| items.iter().map(|item| integer(item.get_ref())).collect::<Option<_>>().map(Self::Integers))
             }
             DeValue::Float(_) | DeValue::Datetime(_) | DeValue::Table(_) => None,
+        }
+    }
+
+    /// The value, if it is of the kind of `default`. A list without items is of either kind of list.
+    pub(super) fn of_kind(self, default: &Self) -> Option<Self> {
+        match (self, default) {
+            (Self::Texts(items), Self::Integers(_)) if items.is_empty() => Some(Self::Integers(Vec::new())),
+            (value, default) => (discriminant(&value) == discriminant(default)).then_some(value),
         }
     }
 
@@ -207,7 +254,8 @@ impl Value {
             Self::Integer(_) => "an integer",
             Self::Boolean(_) => "true or false",
             Self::Text(_) => "a string",
-            Self::List(_) => "a list of strings",
+            Self::Texts(_) => "a list of strings",
+            Self::Integers(_) => "a list of integers",
         }
     }
 }
@@ -217,6 +265,14 @@ pub(super) fn variable_of_key(key: &str) -> String {
     format!("FANTAIL_{}", key.to_uppercase().replace('.', "_"))
 }
 
+/// The settings in a text that is part of the program, by full key.
+pub(super) fn built_in(text: &str) -> BTreeMap<String, Setting> {
+    let table = DeTable::parse(text).expect("the built-in file is TOML");
+    let mut settings = BTreeMap::new();
+    collect_defaults("", table.get_ref(), &mut settings);
+    settings
+}
+
 fn collect_defaults(prefix: &str, table: &DeTable<'_>, settings: &mut BTreeMap<String, Setting>) {
     for (name, value) in table {
         let key = format!("{prefix}{}", name.get_ref());
@@ -224,10 +280,15 @@ fn collect_defaults(prefix: &str, table: &DeTable<'_>, settings: &mut BTreeMap<S
             collect_defaults(&format!("{key}."), inner, settings);
         } else {
             let value = Value::new(value.get_ref()).expect("a default is of a setting's kind");
-            let place = "by default".to_owned();
+            let place = BY_DEFAULT.to_owned();
             settings.insert(key, Setting { value, place });
         }
     }
+}
+
+fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }
 
 /// The namespace and the key in it, if `key` lies in a namespace.

@@ -6,9 +6,11 @@ use fantail_codec::limits::{HttpLimits, MessageLimits};
 
 use super::*;
 
+mod channels;
+
 fn from_toml(text: &str) -> Result<Config, String> {
     let mut raw = Raw::defaults();
-    raw.add_file("fantail.toml", text).and_then(|()| validate::validate(&raw)).map_err(|error| error.to_string())
+    raw.add_file("fantail.toml", text).and_then(|()| validate::validate(raw)).map_err(|error| error.to_string())
 }
 
 fn from_variables(variables: &[(&str, &str)]) -> Result<Config, String> {
@@ -20,6 +22,9 @@ fn defaults() -> Config {
     from_variables(&[]).unwrap()
 }
 
+/// As far as the configuration looks into it.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n";
+
 #[test]
 fn the_default_file_says_what_no_file_means() {
     assert_eq!(from_toml(DEFAULT_CONFIG), Ok(defaults()));
@@ -27,7 +32,7 @@ fn the_default_file_says_what_no_file_means() {
 
 #[test]
 fn the_commented_namespace_is_valid() {
-    let text = DEFAULT_CONFIG.replace("# [hub.namespaces.ticker]\n# flush_ms", "[hub.namespaces.ticker]\nflush_ms");
+    let text = DEFAULT_CONFIG.replace("# [hub.namespaces.ticker]\n# profile", "[hub.namespaces.ticker]\nprofile");
     assert_eq!(from_toml(&text).unwrap().hub.namespaces.len(), 1);
 }
 
@@ -76,11 +81,22 @@ fn every_key_reaches_the_config_by_its_variable() {
             (_, "false") => "true".to_owned(),
             ("upgrade.origins", _) => "https://a.example".to_owned(),
             ("upgrade.subprotocols", _) => "chat".to_owned(),
+            ("auth.rsa_public_key" | "auth.ecdsa_public_key", _) => PUBLIC_KEY.to_owned(),
+            ("hub.profile", _) => "game".to_owned(),
+            ("hub.subscribe" | "hub.publish", _) => "users".to_owned(),
+            ("hub.wildcard", _) => "token".to_owned(),
+            ("hub.slow", _) => "disconnect".to_owned(),
+            ("hub.slow_bytes_max", _) => "4096".to_owned(),
+            ("hub.rates", _) => "5".to_owned(),
             (_, "\"\"") => "secret".to_owned(),
             (_, number) => (number.parse::<u32>().unwrap() + 1).to_string(),
         };
-        let config = from_variables(&[(&entry.variable, &other)]).unwrap();
-        assert_ne!(config, defaults(), "{} has no effect", entry.key);
+        // Anonymous clients are only refused where others can come.
+        let key = ("FANTAIL_AUTH_HMAC_SECRET", "a secret");
+        let others = if entry.key == "auth.anonymous" { &[key][..] } else { &[] };
+        let without = from_variables(others).unwrap();
+        let with = from_variables(&[others, &[(&entry.variable, &other)]].concat()).unwrap();
+        assert_ne!(with, without, "{} has no effect", entry.key);
     }
 }
 
@@ -117,28 +133,37 @@ fn origins_are_same_host_any_or_listed() {
 }
 
 #[test]
-fn a_namespace_inherits_what_it_does_not_set() {
-    let text = "hub.flush_ms = 5\n[hub.namespaces.ticker]\nflush_ms = 10\n[hub.namespaces.chat]\nclient_publish = true";
-    let hub = from_toml(text).unwrap().hub;
-    let options = |flush, client_publish| ChannelOptions { flush: Duration::from_millis(flush), client_publish };
-    assert_eq!(hub.options("ticker:BTC"), options(10, false));
-    assert_eq!(hub.options("chat:a:b"), options(5, true));
-    assert_eq!(hub.options("other:ticker:BTC"), options(5, false));
-    assert_eq!(hub.options("ticker"), options(5, false));
-}
-
-#[test]
-fn a_namespace_is_set_by_variables() {
-    let hub = from_variables(&[("FANTAIL_HUB_NAMESPACES_ORDER_BOOK_FLUSH_MS", "7")]).unwrap().hub;
-    assert_eq!(hub.options("order_book:BTC").flush, Duration::from_millis(7));
-    assert_eq!(hub.options("order_book").flush, Duration::ZERO);
-}
-
-#[test]
 fn a_public_internal_port_needs_a_key() {
     let config = from_toml("internal = '0.0.0.0:9000'\napi.key = 's3cret'").unwrap();
     assert_eq!(config.api.key.as_deref(), Some("s3cret"));
     assert!(!format!("{config:?}").contains("s3cret"), "the key is not to be logged");
+}
+
+#[test]
+fn a_public_key_is_pem_or_the_path_of_a_file_with_it() {
+    let path = env::temp_dir().join(format!("fantail-public-key-{}.pem", std::process::id()));
+    fs::write(&path, PUBLIC_KEY).unwrap();
+    let auth = |text: &str| from_variables(&[("FANTAIL_AUTH_ECDSA_PUBLIC_KEY", text)]).unwrap().auth;
+    let from_file = auth(path.to_str().unwrap());
+    fs::remove_file(&path).unwrap();
+    assert_eq!(from_file.ecdsa_public_key.as_deref(), Some(PUBLIC_KEY));
+    assert_eq!(auth(PUBLIC_KEY), from_file);
+}
+
+#[test]
+fn keys_of_tokens_are_neither_logged_nor_in_errors() {
+    let secret = ("FANTAIL_AUTH_HMAC_SECRET", "s3cret");
+    let config = from_variables(&[secret, ("FANTAIL_AUTH_AUDIENCE", "fans")]).unwrap();
+    assert_eq!(config.auth.hmac_secret.as_deref(), Some("s3cret"));
+    let text = format!("{config:?}");
+    assert!(text.contains("fans") && text.contains("hmac_secret: Some") && !text.contains("s3cret"), "{text}");
+    // Taken for the public key: the private one, whole or without its first line.
+    for text in ["-----BEGIN PRIVATE KEY-----\ns3cret\n-----END PRIVATE KEY-----", "s3cret\n-----END PRIVATE KEY-----", "s3cret"] {
+        let error = from_variables(&[("FANTAIL_AUTH_RSA_PUBLIC_KEY", text)]).unwrap_err();
+        assert!(error.starts_with("`auth.rsa_public_key` from FANTAIL_AUTH_RSA_PUBLIC_KEY is n"), "{error}");
+        assert!(error.ends_with(": expected a public key in PEM, or the path of a file with one"), "{error}");
+        assert!(!error.contains("s3cret") && !error.contains('\n'), "{error}");
+    }
 }
 
 #[test]
@@ -206,6 +231,10 @@ fn files_are_refused_in_one_clear_line() {
         ),
         ("api.key = 'a b'", "`api.key` at fantail.toml:1 is not all visible ASCII: expected letters, digits and ASCII punctuation"),
         (
+            "auth.anonymous = false",
+            "`auth.anonymous` at fantail.toml:1 is false: expected true, or a key in `auth`, without which nobody could connect",
+        ),
+        (
             "internal = '0.0.0.0:9000'",
             "`internal` at fantail.toml:1 is 0.0.0.0:9000: expected a loopback address, or a secret in `api.key`",
         ),
@@ -224,6 +253,11 @@ fn variables_are_refused_in_one_clear_line() {
     for (name, text, error) in [
         ("FANTAIL_WORKER", "1", "unknown variable FANTAIL_WORKER: did you mean FANTAIL_WORKERS?"),
         ("FANTAIL_LIMITS_FIELD_MAX", "1", "unknown variable FANTAIL_LIMITS_FIELD_MAX: did you mean FANTAIL_LIMITS_FIELDS_MAX?"),
+        (
+            "FANTAIL_HUB_NAMESPACES_ORDER_BOOK_SLO",
+            "conflate",
+            "unknown variable FANTAIL_HUB_NAMESPACES_ORDER_BOOK_SLO: did you mean FANTAIL_HUB_NAMESPACES_ORDER_BOOK_SLOW?",
+        ),
         ("FANTAIL_WORKERS", "two", "`workers` from FANTAIL_WORKERS is \"two\": expected an integer"),
         ("FANTAIL_WORKERS", "", "`workers` from FANTAIL_WORKERS is \"\": expected an integer"),
         ("FANTAIL_WORKERS", "1\n2", "`workers` from FANTAIL_WORKERS is \"1\\n2\": expected an integer"),

@@ -1,26 +1,22 @@
 //! From settings as they were written to a valid [`Config`]: ranges, formats, and what settings demand of each other.
 //!
-//! Owns every range; `default-config.toml` tells them to people, and a test holds the two together. Imports only its parent and the
-//! bounds that the codec's representation sets.
+//! Owns, with `channels`, every range; `default-config.toml` tells them to people, and a test holds the two together. Reads the files
+//! that settings name. Imports only its parent, its neighbours and the bounds that the codec's representation sets.
 
-use std::fmt::Display;
+use std::fs;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::thread::available_parallelism;
-use std::time::Duration;
 
 use fantail_codec::limits::{HEAD_BYTES_CEILING, REQUEST_LINE_ROOM};
 
-use super::raw::{Raw, Value};
-use super::{Api, ChannelOptions, Config, ConfigError, Deflate, DriverChoice, HubConfig, Limits, Origins, Timeouts, Upgrade};
+use super::raw::Raw;
+use super::read::{COUNT_MAX, GIB, HOUR_MS, boolean, choice, integer, millis, refuse, text, texts};
+use super::{Api, Auth, Config, ConfigError, Deflate, DriverChoice, Limits, Origins, Timeouts, Upgrade, channels, profiles};
 
-const HOUR_MS: u64 = 3_600_000;
-/// The most bytes of anything.
-const GIB: usize = 1 << 30;
-/// The most of anything that is counted: more than one machine serves.
-const COUNT_MAX: usize = 1 << 24;
-
-pub(super) fn validate(raw: &Raw) -> Result<Config, ConfigError> {
+pub(super) fn validate(mut raw: Raw) -> Result<Config, ConfigError> {
+    profiles::apply(&mut raw)?;
+    let raw = &raw;
+    let limits = limits(raw)?;
     let config = Config {
         listen: address(raw, "listen")?,
         internal: address(raw, "internal")?,
@@ -28,13 +24,7 @@ pub(super) fn validate(raw: &Raw) -> Result<Config, ConfigError> {
             0 => available_parallelism().map_or(1, usize::from),
             workers => workers,
         },
-        driver: match text(raw, "driver") {
-            "auto" => DriverChoice::Auto,
-            "epoll" => DriverChoice::Epoll,
-            "uring" => DriverChoice::Uring,
-            driver => return Err(refuse(raw, "driver", format_args!("{driver:?}"), "\"auto\", \"uring\" or \"epoll\"")),
-        },
-        limits: limits(raw)?,
+        driver: choice(raw, "driver", &[("auto", DriverChoice::Auto), ("uring", DriverChoice::Uring), ("epoll", DriverChoice::Epoll)])?,
         timeouts: timeouts(raw)?,
         upgrade: Upgrade { subprotocols: subprotocols(raw)?, origins: origins(raw)? },
         deflate: Deflate {
@@ -44,7 +34,9 @@ pub(super) fn validate(raw: &Raw) -> Result<Config, ConfigError> {
             client_context_takeover: boolean(raw, "deflate.client_context_takeover"),
         },
         api: Api { key: api_key(raw)? },
-        hub: hub(raw)?,
+        auth: auth(raw)?,
+        hub: channels::hub(raw, &limits)?,
+        limits,
     };
     if config.api.key.is_none() && !config.internal.ip().is_loopback() {
         let internal = config.internal;
@@ -64,6 +56,7 @@ fn limits(raw: &Raw) -> Result<Limits, ConfigError> {
         fragments_max: integer(raw, "limits.fragments_max", 1..=COUNT_MAX)?,
         outbox_bytes_max: integer(raw, "limits.outbox_bytes_max", 4096..=GIB)?,
         mailbox_bytes_max: integer(raw, "limits.mailbox_bytes_max", 4096..=GIB)?,
+        subscriptions_max: integer(raw, "limits.subscriptions_max", 1..=COUNT_MAX)?,
     };
     let head_min = limits.target_bytes_max + REQUEST_LINE_ROOM;
     if limits.head_bytes_max < head_min {
@@ -83,6 +76,7 @@ fn timeouts(raw: &Raw) -> Result<Timeouts, ConfigError> {
         ping_interval: millis(raw, "timeouts.ping_interval_ms", 1..=HOUR_MS)?,
         pong: millis(raw, "timeouts.pong_ms", 1..=HOUR_MS)?,
         message: millis(raw, "timeouts.message_ms", 1..=HOUR_MS)?,
+        token_grace: millis(raw, "timeouts.token_grace_ms", 1..=HOUR_MS)?,
         close: millis(raw, "timeouts.close_ms", 1..=HOUR_MS)?,
         shutdown_window: millis(raw, "timeouts.shutdown_window_ms", 0..=HOUR_MS)?,
     })
@@ -91,7 +85,7 @@ fn timeouts(raw: &Raw) -> Result<Timeouts, ConfigError> {
 /// Tokens, for a header field lists them, and a client's offer is looked up among them.
 fn subprotocols(raw: &Raw) -> Result<Vec<String>, ConfigError> {
     const KEY: &str = "upgrade.subprotocols";
-    let names = list(raw, KEY);
+    let names = texts(raw, KEY);
     for (index, name) in names.iter().enumerate() {
         let token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
         if name.is_empty() || !name.bytes().all(token) {
@@ -106,7 +100,7 @@ fn subprotocols(raw: &Raw) -> Result<Vec<String>, ConfigError> {
 
 fn origins(raw: &Raw) -> Result<Origins, ConfigError> {
     const KEY: &str = "upgrade.origins";
-    let origins = list(raw, KEY);
+    let origins = texts(raw, KEY);
     match origins {
         [] => return Ok(Origins::SameHost),
         [any] if any == "*" => return Ok(Origins::Any),
@@ -139,51 +133,37 @@ fn api_key(raw: &Raw) -> Result<Option<String>, ConfigError> {
     }
 }
 
-fn hub(raw: &Raw) -> Result<HubConfig, ConfigError> {
-    let options = |client_publish: &str, flush_ms: &str| {
-        Ok(ChannelOptions { flush: millis(raw, flush_ms, 0..=60_000)?, client_publish: boolean(raw, client_publish) })
+fn auth(raw: &Raw) -> Result<Auth, ConfigError> {
+    let optional = |key| Some(text(raw, key)).filter(|text| !text.is_empty()).map(ToOwned::to_owned);
+    let auth = Auth {
+        hmac_secret: optional("auth.hmac_secret"),
+        rsa_public_key: public_key(raw, "auth.rsa_public_key")?,
+        ecdsa_public_key: public_key(raw, "auth.ecdsa_public_key")?,
+        audience: optional("auth.audience"),
+        issuer: optional("auth.issuer"),
+        anonymous: boolean(raw, "auth.anonymous"),
     };
-    let of_namespace = |name: &str| {
-        let options = options(&raw.key_in_namespace(name, "client_publish"), &raw.key_in_namespace(name, "flush_ms"))?;
-        Ok((name.to_owned(), options))
+    let keys = [&auth.hmac_secret, &auth.rsa_public_key, &auth.ecdsa_public_key];
+    if !auth.anonymous && keys.iter().all(|key| key.is_none()) {
+        return Err(refuse(raw, "auth.anonymous", false, "true, or a key in `auth`, without which nobody could connect"));
+    }
+    Ok(auth)
+}
+
+/// A public key in PEM: the setting's text or, if that is none, the file it names. No error repeats it, for it may be a
+/// private key that was taken for the public one.
+fn public_key(raw: &Raw, key: &str) -> Result<Option<String>, ConfigError> {
+    const EXPECTED: &str = "a public key in PEM, or the path of a file with one";
+    let pem = match text(raw, key) {
+        "" => return Ok(None),
+        pem if pem.contains("-----BEGIN ") => pem.to_owned(),
+        path => fs::read_to_string(path)
+            .map_err(|error| refuse(raw, key, format_args!("neither PEM nor a file that can be read ({error})"), EXPECTED))?,
     };
-    Ok(HubConfig {
-        channels_max: integer(raw, "hub.channels_max", 1..=COUNT_MAX)?,
-        defaults: options("hub.client_publish", "hub.flush_ms")?,
-        namespaces: raw.namespaces().into_iter().map(of_namespace).collect::<Result<_, _>>()?,
-    })
+    if pem.contains("PUBLIC KEY-----") { Ok(Some(pem)) } else { Err(refuse(raw, key, "no public key", EXPECTED)) }
 }
 
 fn address(raw: &Raw, key: &str) -> Result<SocketAddr, ConfigError> {
     let text = text(raw, key);
     text.parse().map_err(|_| refuse(raw, key, format_args!("{text:?}"), "an address and a port, such as 127.0.0.1:8000 or [::1]:8000"))
-}
-
-fn millis(raw: &Raw, key: &str, range: RangeInclusive<u64>) -> Result<Duration, ConfigError> {
-    integer(raw, key, range).map(Duration::from_millis)
-}
-
-fn integer<T: TryFrom<i64> + PartialOrd + Display>(raw: &Raw, key: &str, range: RangeInclusive<T>) -> Result<T, ConfigError> {
-    let Value::Integer(integer) = raw.get(key).value else { panic!("`{key}` is an integer by default") };
-    let valid = T::try_from(integer).ok().filter(|value| range.contains(value));
-    valid.ok_or_else(|| refuse(raw, key, integer, &format!("{} to {}", range.start(), range.end())))
-}
-
-fn boolean(raw: &Raw, key: &str) -> bool {
-    let Value::Boolean(boolean) = raw.get(key).value else { panic!("`{key}` is a boolean by default") };
-    boolean
-}
-
-fn text<'a>(raw: &'a Raw, key: &str) -> &'a str {
-    let Value::Text(text) = &raw.get(key).value else { panic!("`{key}` is a string by default") };
-    text
-}
-
-fn list<'a>(raw: &'a Raw, key: &str) -> &'a [String] {
-    let Value::List(list) = &raw.get(key).value else { panic!("`{key}` is a list by default") };
-    list
-}
-
-fn refuse(raw: &Raw, key: &str, found: impl Display, expected: &str) -> ConfigError {
-    ConfigError::expected(key, &raw.get(key).place, found, expected)
 }
