@@ -1,14 +1,16 @@
 //! The command line: which command, and which settings it overrides.
 //!
-//! Owns the commands, their help, and the wording of usage errors. Imports `config`.
+//! Owns the commands, their help, and the wording of usage errors. Imports `config` and, for what a token shall say, `auth`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::{env, fmt};
 
 use clap::{Args, Parser, Subcommand};
+use serde_json::value::RawValue;
 
-use crate::config::{Config, ConfigError, catalogue, environment, load};
+use crate::auth::Content;
+use crate::config::{Config, ConfigError, PROFILES, catalogue, environment, load};
 
 /// A WebSocket edge server for fan-out.
 #[derive(Debug, Parser)]
@@ -25,7 +27,7 @@ pub enum Command {
     #[command(after_help = "`fantail serve --help` lists every setting.", after_long_help = settings_help())]
     Serve(ServeArgs),
     /// Serve a page that shows what the server does, with feeds to watch; what clients send is published
-    #[command(after_help = "`fantail serve --help` lists every setting. Here hub.client_publish is true by default.")]
+    #[command(after_help = "`fantail serve --help` lists every setting. Here hub.publish is \"anyone\" by default.")]
     Demo(ServeArgs),
     /// Say whether a configuration file is valid, whatever the environment
     CheckConfig {
@@ -34,6 +36,8 @@ pub enum Command {
     },
     /// Print every setting with its default and its meaning, as a file for --config
     DefaultConfig,
+    /// Mint and check tokens (JWT), by the keys in [auth] of the configuration that `fantail serve` would have
+    Token(TokenArgs),
 }
 
 /// The flags of the commands that serve. They win over environment and file.
@@ -67,6 +71,78 @@ impl ServeArgs {
         let flags = [("listen", &self.listen), ("internal", &self.internal), ("workers", &self.workers), ("driver", &self.driver)];
         flags.into_iter().filter_map(|(key, text)| Some((key, text.as_deref()?))).collect()
     }
+}
+
+/// A command about tokens, and the configuration that it is meant for.
+#[derive(Args, Debug)]
+pub struct TokenArgs {
+    /// TOML file with settings
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+impl TokenArgs {
+    /// The configuration for these flags and the process's environment.
+    pub fn load(&self) -> Result<Config, ConfigError> {
+        load(&[], self.config.as_deref(), environment(), &[])
+    }
+}
+
+/// What is done about a token.
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Print a token to connect with
+    Connection {
+        /// Channel to subscribe to at once; may be repeated
+        #[arg(long = "channel", value_name = "CHANNEL")]
+        channels: Vec<String>,
+        #[command(flatten)]
+        mint: MintArgs,
+    },
+    /// Print a token to subscribe with to one channel
+    Subscription {
+        /// The channel
+        #[arg(long, value_name = "CHANNEL")]
+        channel: String,
+        #[command(flatten)]
+        mint: MintArgs,
+    },
+    /// Print what a token says if it is valid now
+    Check {
+        /// The token; `-`: read it from stdin
+        token: String,
+    },
+}
+
+/// What the two kinds of token have in common.
+#[derive(Args, Debug)]
+pub struct MintArgs {
+    /// Whose token it is; without it, that of an anonymous user
+    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
+    user: String,
+    /// What others are told of the client
+    #[arg(long, value_name = "JSON", value_parser = json)]
+    info: Option<Box<RawValue>>,
+    /// Seconds until it ends; 0: never
+    #[arg(long, value_name = "SECONDS", default_value_t = 3600)]
+    ttl: u64,
+    /// PEM file to sign with by RS256 or ES256, in place of auth.hmac_secret by HS256
+    #[arg(long, value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+}
+
+impl MintArgs {
+    /// The claims; `now` is in seconds since 1970.
+    pub fn content(&self, now: u64) -> Content {
+        let exp = (self.ttl > 0).then(|| now.saturating_add(self.ttl));
+        Content { user: self.user.clone(), info: self.info.clone(), iat: now, exp, ..Content::default() }
+    }
+}
+
+fn json(text: &str) -> Result<Box<RawValue>, serde_json::Error> {
+    serde_json::from_str(text)
 }
 
 /// A command line that cannot be understood, in one line.
@@ -107,6 +183,10 @@ fn settings_help() -> String {
             help += &format!("        {line}\n");
         }
     }
+    help += "\nProfiles: what each value of hub.profile promises and sets.\n\n";
+    for line in PROFILES.lines() {
+        help += &format!("  {line}\n");
+    }
     help
 }
 
@@ -125,6 +205,8 @@ mod tests {
             (&["fantail", "server"], "unrecognized subcommand 'server'; tip: "),
             (&["fantail", "serve", "--worker", "1"], "unexpected argument '--worker' found; tip: "),
             (&["fantail", "serve", "--workers"], "a value is required for '--workers <N>' but none was supplied"),
+            (&["fantail", "token", "subscription"], "the following required arguments were not provided: --channel <CHANNEL>"),
+            (&["fantail", "token", "connection", "--info", "{"], "invalid value '{' for '--info <JSON>': "),
             (&["fantail", "check-config"], "the following required arguments were not provided: <FILE>"),
         ] {
             let actual = usage_error(args);
@@ -143,6 +225,20 @@ mod tests {
     }
 
     #[test]
+    fn flags_become_claims() {
+        let content = |args: &[&str]| {
+            let args = ["fantail", "token", "connection"].iter().chain(args);
+            let Command::Token(TokenArgs { command: TokenCommand::Connection { mint, .. }, .. }) = read(args).unwrap() else {
+                panic!("not `token connection`")
+            };
+            serde_json::to_string(&mint.content(1000)).unwrap()
+        };
+        assert_eq!(content(&[]), r#"{"iat":1000,"exp":4600}"#);
+        assert_eq!(content(&["--ttl", "0", "--user", "42", "--info", "[ 1 ]"]), r#"{"sub":"42","info":[ 1 ],"iat":1000}"#);
+        assert_eq!(content(&["--ttl", "18446744073709551615"]), r#"{"iat":1000,"exp":18446744073709551615}"#);
+    }
+
+    #[test]
     fn the_help_of_serve_explains_every_setting() {
         let help = read(["fantail", "serve", "--help"]).unwrap_err();
         assert!(!help.use_stderr());
@@ -153,5 +249,6 @@ mod tests {
             }
             assert!(!entry.about.is_empty(), "{} is not explained", entry.key);
         }
+        assert!(PROFILES.lines().all(|line| help.contains(line)), "the profiles are not in the help");
     }
 }

@@ -1,0 +1,224 @@
+//! What tokens say: the claims as they are written, and what is left of them when they are judged.
+//!
+//! Claims that are not known are passed over, `jti` and `meta` with them; known ones of a wrong type are refused. Imports only its parent.
+
+use std::collections::BTreeMap;
+
+use base64_simd::STANDARD;
+use serde::{Deserialize, Deserializer, de};
+use serde_json::value::RawValue;
+
+use super::{CLOCK_SKEW, TokenError};
+
+/// Who connects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ConnectionClaims {
+    /// Empty: anonymous.
+    pub user: String,
+    /// When the connection ends unless a fresh token comes; later than now.
+    pub expires: Option<u64>,
+    /// What others are told of the client: JSON in one line.
+    pub info: Option<Box<str>>,
+    /// Channels to subscribe to at once.
+    pub channels: Vec<String>,
+    /// Channels to subscribe to at once, with what is special there. Where it is not empty, `channels` count for nothing.
+    pub subs: BTreeMap<String, SubscribeOptions>,
+}
+
+/// What a subscription is allowed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscriptionClaims {
+    /// When the subscription ends unless a fresh token comes; later than now.
+    pub expires: Option<u64>,
+    /// What is special in this subscription.
+    pub options: SubscribeOptions,
+}
+
+/// What a token changes in a subscription.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SubscribeOptions {
+    /// What the channel's subscribers are told of the client: JSON in one line.
+    pub info: Option<Box<str>>,
+    /// What the client is told in the reply: JSON in one line.
+    pub data: Option<Box<str>>,
+    /// What wins over the channel's options.
+    pub overrides: Overrides,
+}
+
+/// What wins over a channel's options in one subscription.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct Overrides {
+    /// Whether the client is among those present.
+    #[serde(deserialize_with = "wrapped")]
+    pub presence: Option<bool>,
+    /// Whether others are told that the client comes and goes.
+    #[serde(deserialize_with = "wrapped")]
+    pub join_leave: Option<bool>,
+    /// Whether the client may recover what it missed.
+    #[serde(deserialize_with = "wrapped", rename = "force_recovery", alias = "recover")]
+    pub recover: Option<bool>,
+    /// Whether the client is told its place in the channel.
+    #[serde(deserialize_with = "wrapped", rename = "force_positioning", alias = "position")]
+    pub position: Option<bool>,
+}
+
+/// The claims of both kinds of token as they are written. Absent and null are the same.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Claims {
+    sub: Option<String>,
+    /// Only in a token for a subscription.
+    channel: Option<String>,
+    #[serde(deserialize_with = "seconds")]
+    exp: Option<u64>,
+    #[serde(deserialize_with = "seconds")]
+    nbf: Option<u64>,
+    #[serde(deserialize_with = "seconds")]
+    iat: Option<u64>,
+    /// When what the token allows ends, if not with the token itself; 0: never.
+    #[serde(deserialize_with = "seconds")]
+    expire_at: Option<u64>,
+    info: Option<Json>,
+    b64info: Option<Base64Json>,
+    data: Option<Json>,
+    b64data: Option<Base64Json>,
+    #[serde(rename = "override")]
+    overrides: Option<Overrides>,
+    channels: Option<Vec<String>>,
+    subs: Option<BTreeMap<String, Sub>>,
+}
+
+/// An entry of `subs` as it is written.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Sub {
+    info: Option<Json>,
+    b64info: Option<Base64Json>,
+    data: Option<Json>,
+    b64data: Option<Base64Json>,
+    #[serde(rename = "override")]
+    overrides: Option<Overrides>,
+}
+
+impl Claims {
+    /// Whether the token can be used now at all.
+    pub(super) fn judge_times(&self, now: u64) -> Result<(), TokenError> {
+        if self.exp.is_some_and(|exp| exp <= now) {
+            return Err(TokenError::Expired);
+        }
+        let latest = now.saturating_add(CLOCK_SKEW);
+        match [("nbf", self.nbf), ("iat", self.iat)].into_iter().find(|(_, time)| time.is_some_and(|time| time > latest)) {
+            Some((name, _)) => Err(TokenError::Invalid(format!("it is not valid yet: `{name}` is later than now"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn is_for_subscription(&self) -> bool {
+        self.channel.is_some()
+    }
+
+    pub(super) fn connection(self, now: u64) -> Result<ConnectionClaims, TokenError> {
+        // Who may see one channel has not thereby been let in as that user.
+        if self.is_for_subscription() {
+            return Err(TokenError::invalid("it is for a subscription"));
+        }
+        Ok(ConnectionClaims {
+            expires: self.expires(now)?,
+            user: self.sub.unwrap_or_default(),
+            info: one_of(self.b64info, self.info),
+            channels: self.channels.unwrap_or_default(),
+            subs: self.subs.unwrap_or_default().into_iter().map(|(channel, sub)| (channel, sub.options())).collect(),
+        })
+    }
+
+    pub(super) fn subscription(self, channel: &str, user: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
+        if self.sub.as_deref().unwrap_or_default() != user {
+            return Err(TokenError::invalid("it is not for this user"));
+        }
+        self.subscription_of_anyone(channel, now)
+    }
+
+    pub(super) fn subscription_of_anyone(self, channel: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
+        if self.channel.as_deref() != Some(channel) {
+            return Err(TokenError::invalid("it is not for this channel"));
+        }
+        self.any_subscription(now)
+    }
+
+    /// A subscription to whatever channel by whatever user.
+    pub(super) fn any_subscription(self, now: u64) -> Result<SubscriptionClaims, TokenError> {
+        let expires = self.expires(now)?;
+        let Self { info, b64info, data, b64data, overrides, .. } = self;
+        Ok(SubscriptionClaims { expires, options: Sub { info, b64info, data, b64data, overrides }.options() })
+    }
+
+    /// When what the token allows ends.
+    fn expires(&self, now: u64) -> Result<Option<u64>, TokenError> {
+        match self.expire_at {
+            None => Ok(self.exp),
+            Some(0) => Ok(None),
+            Some(end) if end <= now => Err(TokenError::Expired),
+            end => Ok(end),
+        }
+    }
+}
+
+impl Sub {
+    fn options(self) -> SubscribeOptions {
+        SubscribeOptions {
+            info: one_of(self.b64info, self.info),
+            data: one_of(self.b64data, self.data),
+            overrides: self.overrides.unwrap_or_default(),
+        }
+    }
+}
+
+/// Any JSON. The protocol joins messages by LF, so those between its tokens become spaces; within strings there are none.
+struct Json(Box<str>);
+
+impl<'de> Deserialize<'de> for Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Box::<RawValue>::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl From<Box<RawValue>> for Json {
+    fn from(raw: Box<RawValue>) -> Self {
+        Self(if raw.get().contains(['\n', '\r']) { raw.get().replace(['\n', '\r'], " ").into() } else { raw.into() })
+    }
+}
+
+/// JSON in base64. Other bytes are refused, for clients of the JSON protocol could not be told them.
+struct Base64Json(Option<Json>);
+
+impl<'de> Deserialize<'de> for Base64Json {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() {
+            return Ok(Self(None));
+        }
+        let bytes = STANDARD.decode_to_vec(text).map_err(|_| de::Error::custom("expected base64"))?;
+        let raw: Box<RawValue> = serde_json::from_slice(&bytes).map_err(|_| de::Error::custom("expected JSON in base64"))?;
+        Ok(Self(Some(raw.into())))
+    }
+}
+
+fn one_of(base64: Option<Base64Json>, plain: Option<Json>) -> Option<Box<str>> {
+    base64.and_then(|base64| base64.0).or(plain).map(|json| json.0)
+}
+
+/// A NumericDate (RFC 7519 section 2), which may have a fraction; that is cut off. What lies before 1970 is 0.
+fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+    Ok(Option::<f64>::deserialize(deserializer)?.map(|seconds| seconds as u64))
+}
+
+/// A boolean as `{"value": true}`.
+fn wrapped<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    #[derive(Deserialize)]
+    struct Wrapped {
+        #[serde(default)]
+        value: bool,
+    }
+    Ok(Option::<Wrapped>::deserialize(deserializer)?.map(|wrapped| wrapped.value))
+}
