@@ -1,17 +1,24 @@
 //! What all connections of a worker share while they work: settings, scratch memory, the turn's queue, and the way to the hub.
 
-use std::{rc::Rc, sync::Arc, time::SystemTime};
+use std::{
+    rc::Rc,
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use fantail_codec::{
     Scratch,
     accept::{self, ACCEPT_BYTES, Key},
+    centrifuge::{SUBPROTOCOLS, json},
     deflate,
     http1::HeadScan,
     limits::{HttpLimits, MessageLimits},
     upgrade::{Policy, Protocol},
 };
 
-use crate::{config::Config, demo::File, encode::Encoder, hub::Hub, metrics::Metrics, outbox::TurnQueue, subscribers::Subscribers};
+use crate::{
+    auth::Verifier, config::Config, demo::File, encode::Encoder, hub::Hub, metrics::Metrics, outbox::TurnQueue, subscribers::Subscribers,
+};
 
 /// One worker's shared state.
 pub struct Context {
@@ -21,6 +28,8 @@ pub struct Context {
     pub message_limits: MessageLimits,
     /// What an upgrade may agree to.
     pub policy: Rc<Policy>,
+    /// The same where the client protocol is spoken.
+    pub client_policy: Rc<Policy>,
     /// The files of the demo page, if it is served.
     pub files: &'static [File],
     /// All channels.
@@ -41,12 +50,31 @@ pub struct Context {
     pub shutting_down: bool,
     /// Milliseconds since the worker began, modulo 2³²; the time of this turn.
     pub now_ms: u32,
+    /// The time of this turn.
+    pub now: Instant,
+    /// Whose tokens are believed.
+    pub verifier: Arc<Verifier>,
+    /// Whether a client may connect without a token.
+    pub anonymous: bool,
+    /// Channels that one connection may subscribe to.
+    pub subscriptions_max: usize,
+    /// Seconds from one ping to the next, and from a token's end to the end of what it allowed.
+    pub ping_interval_s: u32,
+    /// See `ping_interval_s`.
+    pub token_grace_s: u64,
+    /// Reads commands, and what is replied to those of one message.
+    pub reader: json::Reader,
+    /// See `reader`.
+    pub replies: Vec<u8>,
     outbox_bytes_max: usize,
     /// Bytes in the turn's queue at which the connection that is being served has been answered enough.
     answers_end: usize,
     accepts: AcceptBatch,
     date: Date,
 }
+
+/// A buffer for replies larger than this is given back at the end of a turn.
+const REPLIES_BYTES_KEPT: usize = 256 << 10;
 
 /// The handshakes of this turn: each key, and where in the turn's bytes its accept value belongs.
 #[derive(Default)]
@@ -64,8 +92,26 @@ struct Date {
 
 impl Context {
     /// The context of one worker.
-    pub fn new(config: &Config, worker: usize, hub: &Arc<Hub>, metrics: Arc<Metrics>, files: &'static [File]) -> Context {
+    pub fn new(
+        config: &Config,
+        worker: usize,
+        hub: &Arc<Hub>,
+        verifier: &Arc<Verifier>,
+        metrics: Arc<Metrics>,
+        files: &'static [File],
+    ) -> Context {
         let limits = &config.limits;
+        let policy = |subprotocols: Vec<String>| {
+            Rc::new(Policy {
+                protocols: vec![Protocol::WebSocket],
+                subprotocols,
+                origins: config.upgrade.origins.clone(),
+                deflate: config
+                    .deflate
+                    .enabled
+                    .then_some(deflate::Policy { client_context_takeover: config.deflate.client_context_takeover }),
+            })
+        };
         Context {
             http_limits: HttpLimits {
                 head_bytes_max: limits.head_bytes_max,
@@ -77,15 +123,8 @@ impl Context {
                 message_bytes_max: limits.message_bytes_max,
                 fragments_max: u32::try_from(limits.fragments_max).unwrap_or(u32::MAX),
             },
-            policy: Rc::new(Policy {
-                protocols: vec![Protocol::WebSocket],
-                subprotocols: config.upgrade.subprotocols.clone(),
-                origins: config.upgrade.origins.clone(),
-                deflate: config
-                    .deflate
-                    .enabled
-                    .then_some(deflate::Policy { client_context_takeover: config.deflate.client_context_takeover }),
-            }),
+            policy: policy(config.upgrade.subprotocols.clone()),
+            client_policy: policy(SUBPROTOCOLS.map(|(name, _)| name.to_owned()).into()),
             files,
             hub: Arc::clone(hub),
             subscribers: Subscribers::new(Arc::clone(hub), worker),
@@ -96,6 +135,15 @@ impl Context {
             scratch: Scratch::default(),
             shutting_down: false,
             now_ms: 0,
+            now: Instant::now(),
+            verifier: Arc::clone(verifier),
+            anonymous: config.auth.anonymous,
+            subscriptions_max: limits.subscriptions_max,
+            // The protocol counts in seconds.
+            ping_interval_s: (config.timeouts.ping_interval.as_secs() as u32).max(1),
+            token_grace_s: config.timeouts.token_grace.as_secs(),
+            reader: json::Reader::default(),
+            replies: Vec::new(),
             outbox_bytes_max: limits.outbox_bytes_max,
             answers_end: 0,
             accepts: AcceptBatch::default(),
@@ -108,15 +156,17 @@ impl Context {
         self.answers_end = self.queue.own_bytes() + self.outbox_bytes_max;
     }
 
-    /// Whether the connection that is being served has been answered enough: few bytes of pipelined requests may ask for many.
-    pub fn answered_enough(&self) -> bool {
-        self.queue.own_bytes() >= self.answers_end
+    /// Whether the connection that is being served has been answered enough, with what is not queued yet: few bytes of pipelined requests may ask
+    /// for many.
+    pub fn answered_enough(&self, more_bytes: usize) -> bool {
+        self.queue.own_bytes() + more_bytes >= self.answers_end
     }
 
     /// Gives back memory that a large message took.
     pub fn trim(&mut self) {
         self.scratch.trim();
         self.encoder.trim();
+        self.replies.shrink_to(REPLIES_BYTES_KEPT);
         self.queue.clear();
     }
 

@@ -2,8 +2,10 @@
 
 use fantail_codec::{
     Kind,
+    centrifuge::fossil::Differ,
     deflate::{Agreement, Deflater},
     frame::{FrameHeader, OpCode, write_frame},
+    limits::FRAME_HEADER_BYTES_MAX,
 };
 
 use crate::config::Deflate;
@@ -38,25 +40,51 @@ const FULL_WINDOW_BITS: u8 = 15;
 const SMALL_WINDOW_BITS: u8 = 9;
 
 /// A buffer larger than this is given back at the end of a turn.
-const COMPRESSED_BYTES_KEPT: usize = 256 << 10;
+const BUFFER_BYTES_KEPT: usize = 256 << 10;
 
 /// One worker's encoder. Nothing of a message stays in it.
 pub struct Encoder {
     deflater: Deflater,
     deflate_bytes_min: usize,
     compressed: Vec<u8>,
+    differ: Differ,
+    message: Vec<u8>,
 }
 
 impl Encoder {
     /// An encoder with these settings.
     pub fn new(config: &Deflate) -> Encoder {
-        Encoder { deflater: Deflater::new(config.level), deflate_bytes_min: config.bytes_min, compressed: Vec::new() }
+        Encoder {
+            deflater: Deflater::new(config.level),
+            deflate_bytes_min: config.bytes_min,
+            compressed: Vec::new(),
+            differ: Differ::default(),
+            message: Vec::new(),
+        }
     }
 
     /// Gives back memory that a large message took.
     pub fn trim(&mut self) {
-        self.compressed.clear();
-        self.compressed.shrink_to(COMPRESSED_BYTES_KEPT);
+        for buffer in [&mut self.compressed, &mut self.message] {
+            buffer.clear();
+            buffer.shrink_to(BUFFER_BYTES_KEPT);
+        }
+    }
+
+    /// Lends what makes deltas.
+    pub fn differ(&mut self) -> &mut Differ {
+        &mut self.differ
+    }
+
+    /// One frame with the message that `write` appends to the buffer it is given.
+    pub fn frame(&mut self, encoding: Encoding, write: impl FnOnce(&mut Differ, &mut Vec<u8>) -> Kind) -> Vec<u8> {
+        let mut message = std::mem::take(&mut self.message);
+        message.clear();
+        let kind = write(&mut self.differ, &mut message);
+        let mut frame = Vec::with_capacity(message.len() + FRAME_HEADER_BYTES_MAX);
+        self.message(kind, &message, encoding, &mut frame);
+        self.message = message;
+        frame
     }
 
     /// Appends one message as one frame. It is compressed only where that makes it smaller.

@@ -3,15 +3,25 @@
 mod cli;
 
 use std::{
+    fs,
     io::{self, IsTerminal, Write},
     net::TcpListener,
     process::ExitCode,
     sync::{Arc, atomic::AtomicBool},
     thread,
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use cli::Command;
-use fantail::{Server, api::Api, config, config::Config, demo};
+use cli::{Command, MintArgs, TokenArgs, TokenCommand};
+use fantail::{
+    Server,
+    api::Api,
+    auth::{self, Content, Minter, Verifier},
+    config,
+    config::{Auth, Config},
+    demo,
+    hub::Message,
+};
 use fantail_codec::simd;
 use mimalloc::MiMalloc;
 use tokio::{
@@ -43,9 +53,10 @@ fn main() -> ExitCode {
 fn execute(command: Command) -> Result<ExitCode, Failure> {
     match command {
         Command::Serve(args) => serve(&args.load(&[])?, false),
-        Command::Demo(args) => serve(&args.load(&[("hub.client_publish", "true")])?, true),
+        Command::Demo(args) => serve(&args.load(demo::SETTINGS)?, true),
         Command::CheckConfig { file } => {
-            config::load(&[], Some(&file), std::iter::empty(), &[])?;
+            let config = config::load(&[], Some(&file), std::iter::empty(), &[])?;
+            Verifier::new(&config.auth)?;
             println!("{} is valid", file.display());
             Ok(ExitCode::SUCCESS)
         }
@@ -53,7 +64,31 @@ fn execute(command: Command) -> Result<ExitCode, Failure> {
             print!("{}", config::DEFAULT_CONFIG);
             Ok(ExitCode::SUCCESS)
         }
+        Command::Token(args) => {
+            println!("{}", token(args)?);
+            Ok(ExitCode::SUCCESS)
+        }
     }
+}
+
+/// A token or, for `check`, its claims.
+fn token(args: TokenArgs) -> Result<String, Failure> {
+    let auth = args.load()?.auth;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    match args.command {
+        TokenCommand::Connection { mint: args, channels } => mint(&auth, &args, &Content { channels, ..args.content(now) }),
+        TokenCommand::Subscription { mint: args, channel } => mint(&auth, &args, &Content { channel: Some(channel), ..args.content(now) }),
+        TokenCommand::Check { token } => {
+            let token = if token == "-" { io::read_to_string(io::stdin())? } else { token };
+            Ok(Verifier::new(&auth)?.inspect(token.trim_ascii(), now)?.to_string())
+        }
+    }
+}
+
+fn mint(auth: &Auth, args: &MintArgs, content: &Content) -> Result<String, Failure> {
+    let read = |file| fs::read_to_string(file).map_err(|error| format!("cannot read the private key: {error}"));
+    let private_key = args.private_key.as_ref().map(read).transpose()?;
+    Ok(Minter::new(auth, private_key.as_deref())?.mint(content)?)
 }
 
 fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
@@ -77,7 +112,12 @@ fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
     let stop_feeds = Arc::new(AtomicBool::new(false));
     if with_demo {
         let (hub, stop) = (Arc::clone(&server.hub), Arc::clone(&stop_feeds));
-        thread::spawn(move || demo::feeds::run(&stop, |channel, kind, payload| hub.publish(channel, kind, payload)));
+        thread::spawn(move || {
+            demo::feeds::run(&stop, |channel, key, kind, payload| {
+                let message = Message { key: key.into(), ..Message::new(kind, payload) };
+                hub.publish(channel, message, false, Instant::now())
+            });
+        });
         tracing::info!("open http://{edge}/ in a browser");
     }
     let stop = server.stopper();

@@ -10,37 +10,38 @@ use std::{
     sync::Arc,
 };
 
-use crate::{encode::Encoding, hub::Publication};
-
-/// Bytes that many connections of this worker are to get.
+/// Frames that many connections of this worker are to get.
 #[derive(Debug)]
-pub enum Shared {
-    /// One publication in one encoding.
-    Publication(Arc<Publication>, Encoding),
-    /// So many small ones behind each other.
-    Joined(usize, Box<[u8]>),
+pub struct Shared {
+    bytes: Arc<[u8]>,
+    first: u64,
+    publications: u32,
 }
 
 impl Shared {
+    /// Frames of so many publications of a channel, the first of which has this offset.
+    pub fn new(bytes: Arc<[u8]>, first: u64, publications: u32) -> Shared {
+        Shared { bytes, first, publications }
+    }
+
     /// The frames.
     pub fn bytes(&self) -> &[u8] {
-        match self {
-            Shared::Publication(publication, encoding) => publication.frame(*encoding),
-            Shared::Joined(_, bytes) => bytes,
-        }
+        &self.bytes
+    }
+
+    /// The offset of the first publication.
+    pub fn first(&self) -> u64 {
+        self.first
     }
 
     /// How many publications they are.
-    fn publications(&self) -> usize {
-        match self {
-            Shared::Publication(..) => 1,
-            Shared::Joined(publications, _) => *publications,
-        }
+    pub fn publications(&self) -> usize {
+        self.publications as usize
     }
 }
 
 /// A connection's place in the queue of this turn: its first and last segment. At rest it holds nothing.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Queued {
     first: u32,
     last: u32,
@@ -65,6 +66,8 @@ pub struct TurnQueue {
 struct Node {
     segment: Segment,
     next: u32,
+    /// Of what is shared.
+    subscription: u64,
 }
 
 #[derive(Debug)]
@@ -86,14 +89,24 @@ impl TurnQueue {
         {
             last.end = end;
         } else if end > start {
-            self.push(queued, Segment::Own(start..end));
+            self.push(queued, Segment::Own(start..end), 0);
         }
         result
     }
 
-    /// Queues bytes that others get too.
-    pub fn shared(&mut self, queued: &mut Queued, shared: &Rc<Shared>) {
-        self.push(queued, Segment::Shared(Rc::clone(shared)));
+    /// Queues frames that others get too, for a subscription of this connection.
+    pub fn shared(&mut self, queued: &mut Queued, shared: &Rc<Shared>, subscription: u64) {
+        self.push(queued, Segment::Shared(Rc::clone(shared)), subscription);
+    }
+
+    /// Puts behind what is queued for a connection what was queued apart.
+    pub fn append(&mut self, queued: &mut Queued, behind: Queued) {
+        match self.segments.get_mut(queued.last as usize) {
+            Some(last) if behind.first != NONE => last.next = behind.first,
+            Some(_) => return,
+            None => queued.first = behind.first,
+        }
+        queued.last = behind.last;
     }
 
     /// Bytes queued by [`own`](TurnQueue::own), to be changed before they are written; positions are those of the buffer it gave.
@@ -120,12 +133,12 @@ impl TurnQueue {
 
     /// Adds what the first call of [`write`] sends.
     pub fn gather<'a>(&'a self, queued: Queued, slices: &mut Vec<IoSlice<'a>>) {
-        slices.extend(self.iter(queued).take(SLICES_MAX).map(|segment| IoSlice::new(self.bytes(segment))));
+        slices.extend(self.iter(queued).take(SLICES_MAX).map(|node| IoSlice::new(self.bytes(node))));
     }
 
-    fn push(&mut self, queued: &mut Queued, segment: Segment) {
+    fn push(&mut self, queued: &mut Queued, segment: Segment, subscription: u64) {
         let at = self.segments.len() as u32;
-        self.segments.push(Node { segment, next: NONE });
+        self.segments.push(Node { segment, next: NONE, subscription });
         match self.segments.get_mut(queued.last as usize) {
             Some(last) => last.next = at,
             None => queued.first = at,
@@ -133,19 +146,19 @@ impl TurnQueue {
         queued.last = at;
     }
 
-    fn bytes<'a>(&'a self, segment: &'a Segment) -> &'a [u8] {
-        match segment {
+    fn bytes<'a>(&'a self, node: &'a Node) -> &'a [u8] {
+        match &node.segment {
             Segment::Own(range) => &self.own[range.start as usize..range.end as usize],
             Segment::Shared(shared) => shared.bytes(),
         }
     }
 
-    fn iter(&self, queued: Queued) -> impl Iterator<Item = &Segment> {
+    fn iter(&self, queued: Queued) -> impl Iterator<Item = &Node> {
         let mut at = queued.first;
         std::iter::from_fn(move || {
             let node = self.segments.get(at as usize)?;
             at = node.next;
-            Some(&node.segment)
+            Some(node)
         })
     }
 }
@@ -167,14 +180,15 @@ pub struct Backlog {
 #[derive(Debug)]
 enum Waiting {
     Own(Vec<u8>),
-    Shared(Rc<Shared>),
+    /// With its subscription.
+    Shared(Rc<Shared>, u64),
 }
 
 impl Waiting {
     fn bytes(&self) -> &[u8] {
         match self {
             Waiting::Own(bytes) => bytes,
-            Waiting::Shared(shared) => shared.bytes(),
+            Waiting::Shared(shared, _) => shared.bytes(),
         }
     }
 }
@@ -185,20 +199,19 @@ impl Backlog {
         self.bytes
     }
 
-    /// Drops what others get too and has not begun to be sent: a later value replaces it. Returns how many publications that were.
-    pub fn drop_shared(&mut self) -> usize {
+    /// Drops shared frames that have not begun to be sent, the oldest first, where `drops` says so of the subscription and the bytes that wait by then.
+    pub fn drop_shared(&mut self, mut drops: impl FnMut(u64, &Shared, usize) -> bool) {
         let mut begun = self.sent > 0;
-        let mut dropped = 0;
+        let bytes = &mut self.bytes;
         self.segments.retain(|segment| match segment {
             _ if std::mem::take(&mut begun) => true,
             Waiting::Own(_) => true,
-            Waiting::Shared(shared) => {
-                dropped += shared.publications();
-                false
+            Waiting::Shared(shared, subscription) => {
+                let dropped = drops(*subscription, shared, *bytes);
+                *bytes -= if dropped { shared.bytes().len() } else { 0 };
+                !dropped
             }
         });
-        self.bytes = self.segments.iter().map(|segment| segment.bytes().len()).sum::<usize>() - self.sent;
-        dropped
     }
 
     fn push(&mut self, segment: Waiting) {
@@ -279,8 +292,8 @@ pub fn write(
     while segments.peek().is_some() {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let (mut count, mut offered) = (0, 0);
-        for (slice, segment) in slices.iter_mut().zip(&mut segments) {
-            *slice = IoSlice::new(queue.bytes(segment));
+        for (slice, node) in slices.iter_mut().zip(&mut segments) {
+            *slice = IoSlice::new(queue.bytes(node));
             offered += slice.len();
             count += 1;
         }
@@ -311,17 +324,17 @@ fn resume(socket: &mut impl Write, backlog: &mut Option<Box<Backlog>>, queue: &T
 }
 
 fn append(backlog: &mut Backlog, queue: &TurnQueue, queued: Queued, mut sent: usize) {
-    for segment in queue.iter(queued) {
-        let bytes = queue.bytes(segment);
+    for node in queue.iter(queued) {
+        let bytes = queue.bytes(node);
         if sent >= bytes.len() {
             sent -= bytes.len();
             continue;
         }
         let skipped = std::mem::take(&mut sent);
-        match segment {
+        match &node.segment {
             Segment::Own(_) => backlog.push_own(&bytes[skipped..]),
             Segment::Shared(shared) => {
-                backlog.push(Waiting::Shared(Rc::clone(shared)));
+                backlog.push(Waiting::Shared(Rc::clone(shared), node.subscription));
                 if skipped > 0 {
                     backlog.sent = skipped;
                     backlog.bytes -= skipped;

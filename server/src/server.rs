@@ -10,6 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::{
+    auth::Verifier,
     config::{Config, DriverChoice},
     context::Context,
     demo::File,
@@ -93,15 +94,16 @@ impl Server {
         let mailboxes: Vec<_> = (0..config.workers).map(|_| Arc::new(Mailbox::new(config.limits.mailbox_bytes_max))).collect();
         let metrics: Vec<_> = (0..config.workers).map(|_| Arc::<Metrics>::default()).collect();
         let hub = Arc::new(Hub::new(config.hub.clone(), mailboxes.clone()));
+        let verifier = Arc::new(Verifier::new(&config.auth).map_err(|error| failed("cannot verify tokens")(io::Error::other(error)))?);
         let (ready, started) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let backlog = config.workers * LISTEN_BACKLOG as usize;
         for (index, listener) in listeners.into_iter().enumerate() {
             let (config, hub, mailbox, metrics) =
                 (config.clone(), Arc::clone(&hub), Arc::clone(&mailboxes[index]), Arc::clone(&metrics[index]));
-            let (room, ready, end) = (Arc::clone(&room), ready.clone(), end.clone());
+            let (room, ready, end, verifier) = (Arc::clone(&room), ready.clone(), end.clone(), Arc::clone(&verifier));
             let thread = std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-                let context = Context::new(&config, index, &hub, Arc::clone(&metrics), files);
+                let context = Context::new(&config, index, &hub, &verifier, Arc::clone(&metrics), files);
                 let worker = Worker::new(&config, context, Arc::clone(&mailbox), room);
                 let result = match driver {
                     Driver::Epoll => run(worker, Epoll::new(listener, &mailbox), &ready),

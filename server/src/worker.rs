@@ -11,6 +11,7 @@ use std::{
     io,
     net::TcpStream,
     os::fd::AsFd,
+    rc::Rc,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
@@ -21,13 +22,14 @@ use std::{
 use slab::Slab;
 
 use crate::{
-    config::Config,
+    config::{Config, SlowPolicy},
     connection::{Connection, Ending},
     context::Context,
     deadlines::{Deadline, Deadlines},
     driver::{Driver, Outgoing},
-    hub::{Mail, Mailbox},
-    outbox::{self, Queued},
+    hub::{Channel, ClientInfo, ClientOrder, Form, Mail, Mailbox},
+    outbox::{self, Queued, Shared},
+    session::{Disconnect, Session},
 };
 
 /// How often connections are closed while the server goes away.
@@ -94,7 +96,7 @@ pub fn run(mut worker: Worker, driver: &mut impl Driver) -> io::Result<()> {
         let timeout = if worker.mailbox.may_sleep() { worker.timeout(now_ms) } else { Some(Duration::ZERO) };
         driver.wait(timeout)?;
         worker.mailbox.awake();
-        worker.context.now_ms = began.elapsed().as_millis() as u32;
+        worker.set_time(Instant::now(), began);
         driver.dispatch(&mut worker);
         worker.end_turn(driver)?;
     }
@@ -118,6 +120,11 @@ impl Worker {
             shutdown_window: timeouts.shutdown_window,
             shutdown: None,
         }
+    }
+
+    /// The time of the turn.
+    pub fn set_time(&mut self, now: Instant, began: Instant) {
+        (self.context.now, self.context.now_ms) = (now, now.duration_since(began).as_millis() as u32);
     }
 
     /// Whether so many more connections may be accepted.
@@ -209,7 +216,7 @@ impl Worker {
     fn end_turn(&mut self, driver: &mut impl Driver) -> io::Result<()> {
         self.take_mail(driver);
         while let Some((key, kind)) = self.deadlines.pop_due(&mut self.connections, self.context.now_ms) {
-            match self.connections[key].expired(kind, &mut self.context) {
+            match self.connections[key].expired(key, kind, &mut self.context) {
                 Some(next) => {
                     self.deadlines.set(&mut self.connections, key, next, self.context.now_ms);
                     self.touch(key);
@@ -219,6 +226,7 @@ impl Worker {
         }
         self.close_some();
         let delivered = self.deliver();
+        self.tell_positions();
         self.context.accept_all();
         // The lists are put back empty, so that a turn needs no memory of its own.
         let mut touched = std::mem::take(&mut self.touched);
@@ -241,7 +249,11 @@ impl Worker {
         self.mailbox.take(&mut mail);
         for mail in mail.drain(..) {
             match mail {
-                Mail::Publication(channel, publication) => self.context.subscribers.arrived(&channel, publication, self.context.now_ms),
+                Mail::Publication(channel, local, publication) => {
+                    self.context.subscribers.arrived(&channel, local, &publication, self.context.now_ms);
+                }
+                Mail::Presence { channel, local, info, comes } => self.tell_presence(&channel, local, &info, comes),
+                Mail::Clients(order) => self.obey(&order),
                 Mail::Shutdown => {
                     driver.stop_accepting();
                     self.context.shutting_down = true;
@@ -271,34 +283,90 @@ impl Worker {
         }
     }
 
+    /// Tells the subscribers of a channel that want to know who comes or goes.
+    fn tell_presence(&mut self, channel: &Arc<Channel>, local: u32, info: &ClientInfo, comes: bool) {
+        let Context { subscribers, queue, encoder, .. } = &mut self.context;
+        let mut frames: Vec<(Form, Rc<Shared>)> = Vec::new();
+        let mut touched = Vec::new();
+        subscribers.each(channel, local, |subscriber| {
+            let connection = &mut self.connections[subscriber.connection as usize];
+            if !subscriber.join_leave || subscriber.behind || !connection.is_open() {
+                return;
+            }
+            let frame = shared_frame(&mut frames, subscriber.form, || subscriber.form.presence(channel, info, comes, encoder));
+            queue.shared(&mut connection.queued, frame, subscriber.subscription);
+            touched.push(subscriber.connection as usize);
+        });
+        touched.into_iter().for_each(|key| self.touch(key));
+    }
+
+    /// Tells the subscribers of quiet channels that nothing was lost.
+    fn tell_positions(&mut self) {
+        let Context { subscribers, queue, encoder, now, now_ms, .. } = &mut self.context;
+        let mut frames: (u64, Vec<(Form, Rc<Shared>)>) = Default::default();
+        subscribers.heartbeats(*now, *now_ms, |channel, position, subscriber| {
+            let connection = &mut self.connections[subscriber.connection as usize];
+            if subscriber.behind || !connection.is_open() {
+                return;
+            }
+            // They come channel by channel.
+            if frames.0 != channel.id() {
+                frames = (channel.id(), Vec::new());
+            }
+            let frame = shared_frame(&mut frames.1, subscriber.form, || subscriber.form.position(channel, position, encoder));
+            queue.shared(&mut connection.queued, frame, subscriber.subscription);
+            if !std::mem::replace(&mut connection.touched, true) {
+                self.touched.push(subscriber.connection as usize);
+            }
+        });
+    }
+
+    /// Does with the clients of a user what a backend wants.
+    fn obey(&mut self, order: &ClientOrder) {
+        let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            let connection = &mut self.connections[key];
+            let Some((client, mut wire)) = connection.client(key, &mut self.context) else { continue };
+            let info = client.info();
+            if !client.is_connected() || *info.user != *order.user || (!order.client.is_empty() && *info.client != *order.client) {
+                continue;
+            }
+            match &order.unsubscribe {
+                Some(channel) => client.unsubscribe_by_server(channel, &mut wire),
+                None => {
+                    let disconnect = if order.reconnect { Disconnect::ForceReconnect } else { Disconnect::ForceNoReconnect };
+                    connection.close(&disconnect.close(), &mut self.context);
+                    // A client that is open waits for nothing else.
+                    self.deadlines.set(&mut self.connections, key, Deadline::Close, self.context.now_ms);
+                }
+            }
+            self.touch(key);
+        }
+    }
+
     /// Queues every delivery that is due for its subscribers. Returns when each publication was published.
     fn deliver(&mut self) -> Vec<Instant> {
         let mut delivered = Vec::new();
-        while let Some(mut delivery) = self.context.subscribers.next_delivery(self.context.now_ms) {
+        let Context { subscribers, queue, encoder, metrics, now_ms, .. } = &mut self.context;
+        while let Some(mut delivery) = subscribers.next_delivery(*now_ms) {
             let (mut deliveries, mut conflated) = (0, 0);
-            let mut position = 0;
-            while let Some(subscriber) = self.context.subscribers.subscriber(&delivery, position) {
-                position += 1;
+            for subscriber in subscribers.subscribers(&delivery) {
                 let key = subscriber.connection as usize;
                 let connection = &mut self.connections[key];
-                match connection.open_subscription() {
-                    Some(subscription) if subscription.behind => {
-                        conflated += delivery.publications().len();
-                        continue;
+                if subscriber.behind {
+                    conflated += delivery.publications.len();
+                } else if connection.is_open() {
+                    let (queued, subscription) = (&mut connection.queued, subscriber.subscription);
+                    deliveries += delivery.to(subscriber, encoder, |shared| queue.shared(queued, shared, subscription));
+                    if !std::mem::replace(&mut connection.touched, true) {
+                        self.touched.push(key);
                     }
-                    Some(_) => {}
-                    None => continue,
-                }
-                let (queue, queued) = (&mut self.context.queue, &mut connection.queued);
-                deliveries += delivery.to(&subscriber, &mut self.context.encoder, |shared| queue.shared(queued, shared));
-                if !std::mem::replace(&mut connection.touched, true) {
-                    self.touched.push(key);
                 }
             }
-            self.context.metrics.deliveries.add(deliveries as u64);
-            self.context.metrics.conflated.add(conflated as u64);
-            self.context.subscribers.delivered(&delivery);
-            delivered.extend(delivery.publications().iter().map(|publication| publication.published()));
+            metrics.deliveries.add(deliveries as u64);
+            metrics.conflated.add(conflated as u64);
+            subscribers.delivered(&delivery);
+            delivered.extend(delivery.publications.iter().map(|publication| publication.published()));
         }
         delivered
     }
@@ -360,21 +428,8 @@ impl Worker {
                 Err(_) => return self.gone.push(key),
             }
         }
-        match &mut connection.backlog {
-            Some(backlog) if backlog.bytes() > self.outbox_bytes_max => {
-                let dropped = backlog.drop_shared();
-                self.context.metrics.conflated.add(dropped as u64);
-                let paused = backlog.bytes() > self.outbox_bytes_max;
-                match (std::mem::replace(&mut connection.paused, paused), paused) {
-                    (false, true) => driver.pause(key),
-                    (true, false) => driver.resume(key),
-                    _ => {}
-                }
-                // What was dropped includes the latest. Where nothing was, the latest is on its way.
-                if let Some(subscription) = connection.subscription().filter(|_| dropped > 0) {
-                    subscription.behind = true;
-                }
-            }
+        match &connection.backlog {
+            Some(backlog) if backlog.bytes() > self.outbox_bytes_max.min(connection.slow_bytes_max as usize) => self.relieve(key, driver),
             Some(_) => {}
             None => self.caught_up(key, driver),
         }
@@ -384,12 +439,63 @@ impl Worker {
         }
     }
 
+    /// More waits for the connection than may: its subscriptions are relieved, each by its channel's policy, and where that does not help nothing
+    /// more is received.
+    fn relieve(&mut self, key: usize, driver: &mut impl Driver) {
+        let connection = &mut self.connections[key];
+        let Some(backlog) = &mut connection.backlog else { return };
+        let bytes_max = self.outbox_bytes_max.min(connection.slow_bytes_max as usize);
+        let subscribers = &mut self.context.subscribers;
+        let behind = connection.behind.get_or_insert_default();
+        let (mut conflated, mut is_slow) = (0, false);
+        backlog.drop_shared(|subscription, shared, _| {
+            let Some((subscriber, policy)) = subscribers.slow(subscription, key) else { return true };
+            if policy != SlowPolicy::Conflate {
+                return false;
+            }
+            if !std::mem::replace(&mut subscriber.behind, true) {
+                behind.push_back(subscription);
+            }
+            subscriber.after = subscriber.after.min(shared.first().saturating_sub(1));
+            conflated += shared.publications();
+            true
+        });
+        // Nothing is lost to the other subscriptions where it was only the conflating ones that took the room.
+        if backlog.bytes() > bytes_max {
+            backlog.drop_shared(|subscription, shared, bytes| {
+                match subscribers.slow(subscription, key) {
+                    Some((_, SlowPolicy::Disconnect)) => is_slow = true,
+                    // Half of the room is made, so that not every turn ends here.
+                    Some((_, SlowPolicy::DropOldest)) if bytes > bytes_max / 2 => {}
+                    _ => return false,
+                }
+                conflated += shared.publications();
+                true
+            });
+        }
+        self.context.metrics.conflated.add(conflated as u64);
+        let paused = backlog.bytes() > self.outbox_bytes_max;
+        match (std::mem::replace(&mut connection.paused, paused), paused) {
+            (false, true) => driver.pause(key),
+            (true, false) => driver.resume(key),
+            _ => {}
+        }
+        if is_slow {
+            connection.close(&Session::slow(), &mut self.context);
+            let queued = std::mem::replace(&mut connection.queued, Queued::NOTHING);
+            if let Some(backlog) = &mut connection.backlog {
+                outbox::hold(backlog, &self.context.queue, queued);
+            }
+            self.deadlines.set(&mut self.connections, key, Deadline::Close, self.context.now_ms);
+        }
+    }
+
     /// Everything that was queued for the connection is written.
     fn caught_up(&mut self, key: usize, driver: &mut impl Driver) {
         let stays = match self.connections[key].ending {
             Ending::No => true,
             Ending::Linger => {
-                self.end_session(key);
+                self.connections[key].end_session(&mut self.context);
                 self.connections[key].linger()
             }
             Ending::Close => false,
@@ -401,10 +507,24 @@ impl Worker {
         if std::mem::take(&mut connection.paused) {
             driver.resume(key);
         }
-        let Some(subscription) = connection.open_subscription().filter(|subscription| subscription.behind) else { return };
-        subscription.behind = false;
-        if let Some(latest) = self.context.subscribers.catch_up(subscription) {
-            connection.queue_publication(&latest, &mut self.context);
+        // Nothing may follow a close frame.
+        let is_open = connection.is_open();
+        let Some(behind) = connection.behind.as_mut().filter(|behind| is_open && !behind.is_empty()) else { return };
+        let Context { subscribers, queue, encoder, metrics, .. } = &mut self.context;
+        let bytes_enough = self.outbox_bytes_max.min(connection.slow_bytes_max as usize) / 2;
+        let mut bytes = 0;
+        while bytes < bytes_enough
+            && let Some(subscription) = behind.pop_front()
+        {
+            bytes += subscribers.catch_up(subscription, key, encoder, |shared| {
+                queue.shared(&mut connection.queued, shared, subscription);
+                metrics.deliveries.add(1);
+            });
+        }
+        if behind.is_empty() {
+            connection.behind = None;
+        }
+        if connection.queued != Queued::NOTHING {
             self.write(key, None, driver);
         }
     }
@@ -413,23 +533,24 @@ impl Worker {
         if !self.connections.contains(key) {
             return;
         }
-        self.end_session(key);
+        self.connections[key].end_session(&mut self.context);
         self.deadlines.clear(&mut self.connections, key);
         driver.forget(key, self.connections.remove(key).socket);
         self.room.connections.fetch_sub(1, Relaxed);
         self.context.metrics.closed.add(1);
     }
-
-    /// Leaves the channel that the connection subscribes to, if it does.
-    fn end_session(&mut self, key: usize) {
-        if let Some(subscription) = self.connections[key].end_session()
-            && let Some((moved, position)) = self.context.subscribers.leave(&subscription)
-            && let Some(subscription) = self.connections[moved].subscription()
-        {
-            subscription.moved(position);
-        }
-    }
 }
 
+/// The frame in a form, of which there are few, made where it is not there.
+fn shared_frame(frames: &mut Vec<(Form, Rc<Shared>)>, form: Form, make: impl FnOnce() -> Arc<[u8]>) -> &Rc<Shared> {
+    let known = frames.iter().position(|(known, _)| *known == form).unwrap_or_else(|| {
+        frames.push((form, Rc::new(Shared::new(make(), u64::MAX, 0))));
+        frames.len() - 1
+    });
+    &frames[known].1
+}
+
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -40,10 +40,7 @@ fn exposition(api: &Api) -> String {
         family(&mut out, name, help, "counter", sum(counter));
     }
     family(&mut out, "publications_total", "Messages published, by anyone.", "counter", api.hub.published());
-    // Read in this order, a connection that closes in between is not counted as one too many.
-    let closed = sum(|metrics| &metrics.closed);
-    let open = sum(|metrics| &metrics.accepted).saturating_sub(closed);
-    family(&mut out, "connections", "Sockets open on the edge port.", "gauge", open);
+    family(&mut out, "connections", "Sockets open on the edge port.", "gauge", api.connections());
     let ended = sum(|metrics| &metrics.receives_ended);
     let receiving = sum(|metrics| &metrics.receives_begun).saturating_sub(ended);
     family(&mut out, "receive_operations", "Receive operations in the kernel, where receives are operations.", "gauge", receiving);

@@ -1,130 +1,144 @@
-//! `POST /api/publish`, with Centrifugo's bodies, so that existing backend libraries work.
+//! `publish` and `broadcast`. Imports `error`, `fields` and the hub.
 
-use std::{borrow::Cow, fmt::Display, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, io::Write, sync::PoisonError, time::Instant};
 
-use axum::{
-    body::Bytes,
-    extract::{State, rejection::BytesRejection},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
-};
 use fantail_codec::Kind;
-use serde::{Deserialize, Deserializer, Serialize};
-use serde_json::value::RawValue;
+use serde::Deserialize;
 
-use super::Api;
-use crate::hub::HubError;
+use super::{
+    Api, Pace,
+    error::Error,
+    fields::{Field, Text, read},
+};
+use crate::hub::{Message, Position};
 
-/// The body of a request. Its parts are read one by one, so that an error names the field.
+/// Channels of one broadcast.
+const CHANNELS_MAX: usize = 10_000;
+/// Bytes of a publication's key, and of an idempotency key.
+const KEY_BYTES_MAX: usize = 255;
+
+/// What is published, whether to one channel or to many.
 #[derive(Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct Publish<'a> {
-    #[serde(borrow, deserialize_with = "present")]
-    channel: Option<&'a RawValue>,
+    #[serde(borrow)]
+    channel: Field<'a>,
+    /// Of a broadcast.
+    channels: Field<'a>,
     /// Any JSON, `null` too, published as it stands, as text.
-    #[serde(borrow, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
+    data: Field<'a>,
     /// Bytes in base64, published as binary.
-    #[serde(borrow, deserialize_with = "present")]
-    b64data: Option<&'a RawValue>,
+    b64data: Field<'a>,
+    key: Field<'a>,
+    tags: Field<'a>,
+    idempotency_key: Field<'a>,
+    skip_history: Field<'a>,
+    /// Whether there are deltas is the channel's and the subscriber's to say.
+    delta: Field<'a>,
 }
 
-/// A field that is there, whatever its value; serde alone would take `null` for absent.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
+/// What is published, read.
+struct Content<'a> {
+    kind: Kind,
+    payload: Cow<'a, [u8]>,
+    key: Cow<'a, str>,
+    tags: BTreeMap<Text<'a>, Text<'a>>,
+    idempotency_key: Cow<'a, str>,
+    skip_history: bool,
 }
 
-fn string<'a>(field: &str, value: &'a RawValue) -> Result<Cow<'a, str>, Error> {
-    /// A Cow that borrows where the JSON has no escapes.
-    #[derive(Deserialize)]
-    struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_str::<Text<'_>>(value.get()).map(|text| text.0).map_err(|_| Error::bad_request(format!("{field}: expected a string")))
+/// Publishes to one channel.
+pub fn publish(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
+    let request: Publish<'_> = read(body)?;
+    request.channels.refuse("channels")?;
+    let channel = request.channel.channel()?;
+    let content = content(api, &request)?;
+    write_position(content.publish(api, &channel)?, out);
+    Ok(())
 }
 
-/// An error in Centrifugo's form; by its convention the HTTP status is 200 where the request was understood as one for the API.
-#[derive(Debug)]
-pub(super) struct Error {
-    code: u32,
-    message: String,
-    status: StatusCode,
-}
-
-impl Error {
-    pub(super) fn new(code: u32, message: impl Display) -> Error {
-        Error { code, message: message.to_string(), status: StatusCode::OK }
+/// Publishes the same to many channels, of which each has a result, or an error, of its own.
+pub async fn broadcast(api: &Api, body: &[u8], pace: &mut Pace, out: &mut Vec<u8>) -> Result<(), Error> {
+    let request: Publish<'_> = read(body)?;
+    request.channel.refuse("channel")?;
+    let channels: Vec<Text<'_>> = request.channels.get("channels", "an array of strings")?.unwrap_or_default();
+    if !(1..=CHANNELS_MAX).contains(&channels.len()) {
+        return Err(Error::bad_request(format!("channels: expected an array of 1 to {CHANNELS_MAX} strings")));
     }
-
-    pub(super) fn with_status(self, status: StatusCode) -> Error {
-        Error { status, ..self }
-    }
-
-    fn bad_request(message: impl Display) -> Error {
-        Error::new(107, message)
-    }
-}
-
-impl From<HubError> for Error {
-    fn from(error: HubError) -> Error {
-        match error {
-            HubError::Name => Error::bad_request(format!("channel: {error}")),
-            HubError::Channels => Error::new(106, format!("channel: {error}")),
-            HubError::Overloaded => Error::new(111, error),
+    let content = content(api, &request)?;
+    out.extend_from_slice(b"{\"responses\":[");
+    for (index, channel) in channels.iter().enumerate() {
+        if index > 0 {
+            out.push(b',');
         }
-    }
-}
-
-impl IntoResponse for Error {
-    fn into_response(self) -> Response {
-        #[derive(Serialize)]
-        struct Body {
-            error: Inner,
+        match content.publish(api, &channel.0) {
+            Ok(position) => {
+                out.extend_from_slice(b"{\"result\":");
+                write_position(position, out);
+                out.push(b'}');
+            }
+            Err(error) => error.write(out),
         }
-        #[derive(Serialize)]
-        struct Inner {
-            code: u32,
-            message: String,
-        }
-        json(self.status, &Body { error: Inner { code: self.code, message: self.message } })
+        pace.step().await;
     }
+    out.extend_from_slice(b"]}");
+    Ok(())
 }
 
-/// What was published where.
-#[derive(Serialize)]
-struct Published {
-    result: Position,
-}
-
-#[derive(Serialize)]
-struct Position {
-    offset: u64,
-    epoch: String,
-}
-
-pub(super) async fn publish(State(api): State<Arc<Api>>, body: Result<Bytes, BytesRejection>) -> Result<Response, Error> {
-    let body = body.map_err(|error| Error::bad_request(format!("body: {}", error.body_text())).with_status(error.status()))?;
-    let request: Publish<'_> = serde_json::from_slice(&body)
-        .map_err(|error| Error::bad_request(format!("body: {error}; expected JSON, {{\"channel\": …, \"data\": …}}")))?;
-    let channel = request.channel.ok_or_else(|| Error::bad_request("channel: expected a string"))?;
-    let channel = string("channel", channel)?;
-    let (kind, payload) = match (request.data, request.b64data) {
-        (Some(data), None) => (Kind::Text, Cow::Borrowed(data.get().as_bytes())),
+fn content<'a>(api: &Api, request: &Publish<'a>) -> Result<Content<'a>, Error> {
+    let (field, kind, payload) = match (request.data.json(), request.b64data.text("b64data")?) {
+        (Some(data), None) => ("data", Kind::Text, Cow::Borrowed(data.as_bytes())),
         (None, Some(text)) => {
-            let bytes = base64_simd::STANDARD.decode_to_vec(string("b64data", text)?.as_bytes());
-            (Kind::Binary, Cow::Owned(bytes.map_err(|_| Error::bad_request("b64data: expected base64"))?))
+            let bytes = base64_simd::STANDARD.decode_to_vec(text.as_bytes());
+            ("b64data", Kind::Binary, Cow::Owned(bytes.map_err(|_| Error::bad_request("b64data: expected base64"))?))
         }
         (Some(_), Some(_)) => return Err(Error::bad_request("b64data: expected it or data, not both")),
         (None, None) => return Err(Error::bad_request("data: expected JSON, or base64 in b64data")),
     };
-    if payload.len() > api.message_bytes_max {
-        let field = if kind == Kind::Text { "data" } else { "b64data" };
-        return Err(Error::bad_request(format!("{field}: expected at most {} bytes", api.message_bytes_max)));
+    let bytes_max = api.message_bytes_max;
+    if payload.len() > bytes_max {
+        return Err(Error::bad_request(format!("{field}: expected at most {bytes_max} bytes")));
     }
-    let position = api.hub.publish(&channel, kind, &payload)?;
-    Ok(json(StatusCode::OK, &Published { result: Position { offset: position.offset, epoch: position.epoch.to_string() } }))
+    let tags: BTreeMap<Text<'a>, Text<'a>> = request.tags.get("tags", "an object whose values are strings")?.unwrap_or_default();
+    if tags.iter().map(|(name, value)| name.0.len() + value.0.len()).sum::<usize>() > bytes_max - payload.len() {
+        return Err(Error::bad_request(format!("tags: expected at most {bytes_max} bytes, those of {field} included")));
+    }
+    request.delta.flag("delta")?;
+    Ok(Content {
+        kind,
+        payload,
+        key: key("key", request.key)?,
+        tags,
+        idempotency_key: key("idempotency_key", request.idempotency_key)?,
+        skip_history: request.skip_history.flag("skip_history")?,
+    })
 }
 
-fn json(status: StatusCode, body: &impl Serialize) -> Response {
-    // Nothing that is serialised here can fail.
-    let body = serde_json::to_vec(body).unwrap_or_default();
-    (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
+fn key<'a>(name: &str, field: Field<'a>) -> Result<Cow<'a, str>, Error> {
+    let key = field.text(name)?.unwrap_or_default();
+    let fits = key.len() <= KEY_BYTES_MAX;
+    fits.then_some(key).ok_or_else(|| Error::bad_request(format!("{name}: expected at most {KEY_BYTES_MAX} bytes")))
+}
+
+impl Content<'_> {
+    fn publish(&self, api: &Api, channel: &str) -> Result<Position, Error> {
+        let now = Instant::now();
+        let publish = || api.hub.publish(channel, self.message(), self.skip_history, now);
+        if self.idempotency_key.is_empty() {
+            return Ok(publish()?);
+        }
+        // Held while it is published, so that of two at the same moment one is the second.
+        let mut idempotency = api.idempotency.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(idempotency.once(channel, &self.idempotency_key, now, publish)?)
+    }
+
+    fn message(&self) -> Message {
+        let tags = self.tags.iter().map(|(name, value)| ((&*name.0).into(), (&*value.0).into())).collect();
+        Message { key: (&*self.key).into(), tags, ..Message::new(self.kind, &self.payload) }
+    }
+}
+
+fn write_position(Position { offset, epoch }: Position, out: &mut Vec<u8>) {
+    // Writing to memory does not fail.
+    let _ = write!(out, "{{\"offset\":{offset},\"epoch\":\"{epoch}\"}}");
 }

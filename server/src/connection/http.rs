@@ -8,8 +8,16 @@ use fantail_codec::{
     upgrade::{self, Switch},
 };
 
-use super::{Connection, Ending, Session, Stage};
-use crate::{context::Context, deadlines::Deadline, demo::File, encode::Encoding, hub::HubError, route::Route};
+use super::{Connection, Ending, Stage};
+use crate::{
+    context::Context,
+    deadlines::Deadline,
+    demo::File,
+    encode::Encoding,
+    outbox::Queued,
+    route::{self, Route},
+    session::{Bearer, Session, Wire},
+};
 
 /// What has arrived of a request that is not complete; between requests it holds nothing.
 #[derive(Default)]
@@ -98,7 +106,11 @@ impl Connection {
     }
 
     fn deadline_after_head(&self) -> Option<Deadline> {
-        Some(if matches!(self.stage, Stage::WebSocket(..)) { Deadline::Ping } else { Deadline::Request })
+        Some(match &self.stage {
+            // Like a request, the first command is to come soon.
+            Stage::WebSocket(_, Session::Client(_)) | Stage::Http(_) | Stage::Lingering => Deadline::Request,
+            Stage::WebSocket(..) => Deadline::Ping,
+        })
     }
 
     /// Answers a head that is complete or wrong. Returns how many bytes it has.
@@ -120,7 +132,7 @@ impl Connection {
 
     fn request(&mut self, key: usize, request: &Request<'_>, context: &mut Context) -> Result<(), PeerError> {
         request.authority()?;
-        let route = Route::of(request.path()?, context.files);
+        let route = Route::of(request.path()?, request.query()?, context.files);
         let framing = request.framing()?;
         let reader = BodyReader::new(framing, context.http_limits.body_bytes_max)?;
         let mut answer = Answer {
@@ -134,10 +146,11 @@ impl Connection {
             Route::Unknown => {}
             Route::File(file) if is_read(request) => (answer.status, answer.content) = (200, Content::File(file)),
             Route::File(_) => (answer.status, answer.content) = (405, Content::Error(PeerError::Method)),
-            Route::Echo | Route::Raw(_) => {
-                let policy = Rc::clone(&context.policy);
+            Route::Echo | Route::Raw(_) | Route::Stream(_) | Route::Client { .. } => {
+                let is_client = matches!(route, Route::Client { .. });
+                let policy = Rc::clone(if is_client { &context.client_policy } else { &context.policy });
                 let switched = match upgrade::decide(request, &policy)? {
-                    Some(switch) if !context.shutting_down => Some(self.switch(key, &switch, &route, context)),
+                    Some(switch) if !context.shutting_down => Some(self.switch(key, &switch, &route, bearer(request)?, context)),
                     Some(_) => Some(Err((503, "this server is going away\n"))),
                     None => None,
                 };
@@ -162,24 +175,23 @@ impl Connection {
     }
 
     /// Makes this a WebSocket; where its session cannot begin, says with what status and text to refuse instead.
-    fn switch(&mut self, key: usize, switch: &Switch<'_>, route: &Route, context: &mut Context) -> Result<(), (u16, &'static str)> {
+    fn switch(
+        &mut self,
+        key: usize,
+        switch: &Switch<'_>,
+        route: &Route,
+        bearer: Bearer,
+        context: &mut Context,
+    ) -> Result<(), (u16, &'static str)> {
         self.encoding = Encoding::agreed(switch.deflate.as_ref());
-        let (session, latest) = match route {
-            Route::Raw(channel) => {
-                let joined = context.subscribers.join(channel, key, self.encoding).map_err(|error| match error {
-                    HubError::Name => (404, "expected a channel name of 1 to 255 bytes\n"),
-                    HubError::Channels | HubError::Overloaded => (503, "this server has no room for another channel\n"),
-                })?;
-                (Session::Raw(joined.0), joined.1)
-            }
-            _ => (Session::Echo, None),
-        };
+        // What the session begins with comes behind the 101.
+        let mut begun = Queued::NOTHING;
+        let mut wire = Wire { key, queued: &mut begun, encoding: self.encoding, slow_bytes_max: &mut self.slow_bytes_max, context };
+        let session = Session::open(route, bearer, switch.subprotocol, &mut wire)?;
         let place = context.queue.own(&mut self.queued, |out| switch.write(out));
+        context.queue.append(&mut self.queued, begun);
         context.accept_later(switch.key, place);
         self.stage = Stage::WebSocket(WebSocket::new(Role::Server, switch.deflate.as_ref()), session);
-        if let Some(latest) = latest {
-            self.queue_publication(&latest, context);
-        }
         Ok(())
     }
 
@@ -195,7 +207,7 @@ impl Connection {
 
     fn answer(&mut self, answer: Answer, context: &mut Context) {
         context.metrics.plain_answers.add(1);
-        let close = answer.close || context.shutting_down || context.answered_enough();
+        let close = answer.close || context.shutting_down || context.answered_enough(0);
         let text;
         let (content_type, body) = match answer.content {
             Content::File(file) => (file.content_type, file.body),
@@ -218,6 +230,7 @@ impl Connection {
     /// No request came, or not all of one.
     pub(super) fn request_expired(&mut self, context: &mut Context) -> Option<Deadline> {
         match &self.stage {
+            Stage::WebSocket(..) => self.stale(context),
             Stage::Http(http) if !http.is_idle() => {
                 self.refuse(PeerError::RequestTimeout, false, context);
                 Some(Deadline::Close)
@@ -225,6 +238,16 @@ impl Connection {
             _ => None,
         }
     }
+}
+
+/// The token of a request: of `token` in its query, since a browser's WebSocket can send no field, or of Authorization, RFC 6750 §2.1.
+fn bearer(request: &Request<'_>) -> Result<Bearer, PeerError> {
+    let in_query = route::fields(request.query()?).find(|(name, _)| name == "token").map(|(_, token)| token.into());
+    let in_field = request.values_of("authorization").next().and_then(|value| {
+        let (scheme, token) = str::from_utf8(value).ok()?.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii().into())
+    });
+    Ok(Bearer(in_query.or(in_field)))
 }
 
 fn is_head(request: &Request<'_>) -> bool {

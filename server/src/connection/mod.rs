@@ -4,9 +4,9 @@
 mod http;
 mod websocket;
 
-use std::net::TcpStream;
+use std::{collections::VecDeque, net::TcpStream};
 
-use fantail_codec::{CloseCode, WebSocket};
+use fantail_codec::WebSocket;
 
 pub use http::Http;
 
@@ -15,7 +15,7 @@ use crate::{
     deadlines::{Deadline, Link},
     encode::Encoding,
     outbox::{Backlog, Queued},
-    subscribers::Subscription,
+    session::{Client, Close, Session, Wire},
 };
 
 /// One connection of a worker.
@@ -32,6 +32,11 @@ pub struct Connection {
     pub blocked: bool,
     /// Nothing is received: what it sent before waits to be answered.
     pub paused: bool,
+    /// Its subscriptions that are behind, the one that has waited longest first.
+    #[expect(clippy::box_collection, reason = "few connections ever have any")]
+    pub behind: Option<Box<VecDeque<u64>>>,
+    /// Bytes that may wait for it before its subscriptions are relieved of them: the least that its channels allow.
+    pub slow_bytes_max: u32,
     /// It is on the worker's list for the end of the turn.
     pub touched: bool,
     /// What happens once everything queued is written.
@@ -59,15 +64,6 @@ enum Stage {
     Lingering,
 }
 
-/// What a message means, chosen by path at the upgrade.
-#[derive(Debug)]
-pub enum Session {
-    /// It is sent back.
-    Echo,
-    /// It is published, if the channel allows that; the channel's publications come as they are.
-    Raw(Subscription),
-}
-
 impl Connection {
     /// A connection that has just been accepted.
     pub fn new(socket: TcpStream) -> Connection {
@@ -78,6 +74,8 @@ impl Connection {
             backlog: None,
             blocked: false,
             paused: false,
+            behind: None,
+            slow_bytes_max: u32::MAX,
             touched: false,
             ending: Ending::No,
             encoding: Encoding::Plain,
@@ -98,7 +96,7 @@ impl Connection {
                     bytes = &mut bytes[taken..];
                 }
                 Stage::WebSocket(..) => {
-                    deadline = self.frame_bytes(bytes, context).or(deadline);
+                    deadline = self.frame_bytes(key, bytes, context).or(deadline);
                     break;
                 }
                 Stage::Lingering => break,
@@ -118,20 +116,21 @@ impl Connection {
         self.socket.shutdown(std::net::Shutdown::Write).is_ok()
     }
 
-    /// Ends whatever goes on above the socket; what is received from now on is thrown away. The subscription, if there was one, is to be left.
-    pub fn end_session(&mut self) -> Option<Subscription> {
-        match std::mem::replace(&mut self.stage, Stage::Lingering) {
-            Stage::WebSocket(_, Session::Raw(subscription)) => Some(subscription),
-            _ => None,
+    /// Ends whatever goes on above the socket; what is received from now on is thrown away.
+    pub fn end_session(&mut self, context: &mut Context) {
+        if let Stage::WebSocket(_, session) = std::mem::replace(&mut self.stage, Stage::Lingering) {
+            session.end(context);
         }
+        self.behind = None;
     }
 
     /// Ends the connection from our side, as a server that goes away does. Returns the deadline for the peer's answer.
     pub fn go_away(&mut self, context: &mut Context) -> Deadline {
         match &mut self.stage {
             _ if self.ending != Ending::No => {}
-            Stage::WebSocket(websocket, _) => {
-                context.queue.own(&mut self.queued, |out| websocket.write_close(Some(CloseCode::GOING_AWAY), "", None, out));
+            Stage::WebSocket(_, session) => {
+                let close = session.going_away();
+                self.close(&close, context);
             }
             Stage::Http(http) if http.is_idle() => self.ending = Ending::Close,
             // A request that has begun may be completed; its answer closes.
@@ -141,27 +140,35 @@ impl Connection {
     }
 
     /// Its time is up. Returns the next deadline; `None` where it is to be dropped.
-    pub fn expired(&mut self, kind: Deadline, context: &mut Context) -> Option<Deadline> {
+    pub fn expired(&mut self, key: usize, kind: Deadline, context: &mut Context) -> Option<Deadline> {
         match kind {
             Deadline::Request => self.request_expired(context),
-            Deadline::Ping => self.ping(context),
+            Deadline::Ping => self.ping(key, context),
             Deadline::Message => self.message_expired(context),
-            Deadline::Pong | Deadline::Close => None,
+            Deadline::Pong => self.pong_expired(context),
+            Deadline::Close => None,
         }
     }
 
-    /// The subscription of its session.
-    pub fn subscription(&mut self) -> Option<&mut Subscription> {
-        match &mut self.stage {
-            Stage::WebSocket(_, Session::Raw(subscription)) => Some(subscription),
-            _ => None,
+    /// Whether publications may be sent: nothing may follow a close frame.
+    pub fn is_open(&self) -> bool {
+        matches!(&self.stage, Stage::WebSocket(websocket, _) if websocket.is_open())
+    }
+
+    /// Begins to close a WebSocket for a reason of ours.
+    pub fn close(&mut self, Close { code, reason }: &Close, context: &mut Context) {
+        if let Stage::WebSocket(websocket, _) = &mut self.stage {
+            context.queue.own(&mut self.queued, |out| websocket.write_close(Some(*code), reason, None, out));
         }
     }
 
-    /// The subscription, while publications may still be sent: nothing may follow a close frame.
-    pub fn open_subscription(&mut self) -> Option<&mut Subscription> {
+    /// The client of the client protocol that is here, and what it may touch of its connection.
+    pub fn client<'a>(&'a mut self, key: usize, context: &'a mut Context) -> Option<(&'a mut Client, Wire<'a>)> {
         match &mut self.stage {
-            Stage::WebSocket(websocket, Session::Raw(subscription)) if websocket.is_open() => Some(subscription),
+            Stage::WebSocket(websocket, Session::Client(client)) if websocket.is_open() => {
+                let (queued, slow_bytes_max) = (&mut self.queued, &mut self.slow_bytes_max);
+                Some((client, Wire { key, queued, encoding: self.encoding, slow_bytes_max, context }))
+            }
             _ => None,
         }
     }

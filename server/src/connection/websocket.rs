@@ -1,31 +1,27 @@
 //! The WebSocket part of a connection's life: what a session does with a message, and how the connection ends.
 
-use std::{rc::Rc, sync::Arc};
-
 use fantail_codec::{
     CloseCode, Consequence, Event, PeerError,
     frame::{FrameHeader, OpCode, write_frame},
 };
 
-use super::{Connection, Ending, Session, Stage};
+use super::{Connection, Ending, Stage};
 use crate::{
     context::Context,
     deadlines::Deadline,
-    hub::{HubError, Publication},
-    outbox::Shared,
+    session::{Close, Disconnect, Session, Wire},
 };
 
-/// Why we close a connection.
-type Close = (CloseCode, &'static str);
-
 impl Connection {
-    pub(super) fn frame_bytes(&mut self, bytes: &mut [u8], context: &mut Context) -> Option<Deadline> {
+    pub(super) fn frame_bytes(&mut self, key: usize, bytes: &mut [u8], context: &mut Context) -> Option<Deadline> {
         let Stage::WebSocket(websocket, session) = &mut self.stage else { return None };
-        let was_partial = websocket.is_partial();
+        let (was_partial, was_connected) = (websocket.is_partial(), session.is_connected());
         let mut completed = false;
         let mut input = bytes;
+        // A message that does not lie whole in what was received is lent from here.
+        let mut scratch = std::mem::take(&mut context.scratch);
         let failed = loop {
-            let event = match websocket.receive(&mut input, &context.message_limits, &mut context.scratch) {
+            let event = match websocket.receive(&mut input, &context.message_limits, &mut scratch) {
                 Ok(Some(event)) => event,
                 Ok(None) => break None,
                 Err(error) => break Some(error),
@@ -33,21 +29,9 @@ impl Connection {
             let close = match event {
                 Event::Message(kind, payload) => {
                     context.metrics.messages_in.add(1);
-                    match session {
-                        Session::Echo => {
-                            let (encoder, encoding) = (&mut context.encoder, self.encoding);
-                            context.queue.own(&mut self.queued, |out| encoder.message(kind, payload, encoding, out));
-                            None
-                        }
-                        Session::Raw(subscription) => {
-                            let (channel, options) = context.subscribers.channel(subscription);
-                            if options.client_publish {
-                                context.hub.publish_as_client(channel, kind, payload).err().map(refusal)
-                            } else {
-                                Some((CloseCode::POLICY_VIOLATION, "clients may not publish to this channel"))
-                            }
-                        }
-                    }
+                    let (queued, slow_bytes_max) = (&mut self.queued, &mut self.slow_bytes_max);
+                    let mut wire = Wire { key, queued, encoding: self.encoding, slow_bytes_max, context };
+                    session.message(kind, payload, &mut wire).err()
                 }
                 Event::Ping(payload) => {
                     let header = FrameHeader::whole(OpCode::Pong, payload.len());
@@ -62,13 +46,14 @@ impl Connection {
                     None
                 }
             };
-            if let Some((code, reason)) = close {
-                context.queue.own(&mut self.queued, |out| websocket.write_close(Some(code), reason, None, out));
+            if let Some(Close { code, reason }) = close {
+                context.queue.own(&mut self.queued, |out| websocket.write_close(Some(code), &reason, None, out));
             }
             // A control frame inside a message is no progress of that message.
             completed |= !websocket.is_in_message();
         };
-        let (is_partial, is_open) = (websocket.is_partial(), websocket.is_open());
+        context.scratch = scratch;
+        let (is_partial, is_open, is_connected) = (websocket.is_partial(), websocket.is_open(), session.is_connected());
         if let Some(error) = failed {
             return self.fail(error, context);
         }
@@ -76,7 +61,8 @@ impl Connection {
             _ if !is_open => Some(Deadline::Close),
             (false, true) => Some(Deadline::Message),
             (true, true) if completed => Some(Deadline::Message),
-            (true, false) => Some(Deadline::Ping),
+            _ if !was_connected && is_connected => Some(Deadline::Ping),
+            (true, false) if is_connected => Some(Deadline::Ping),
             // Any sign of life answers a ping.
             (false, false) if self.link.is(Deadline::Pong) => Some(Deadline::Ping),
             _ => None,
@@ -96,26 +82,35 @@ impl Connection {
         Some(Deadline::Close)
     }
 
-    pub(super) fn ping(&mut self, context: &mut Context) -> Option<Deadline> {
+    pub(super) fn ping(&mut self, key: usize, context: &mut Context) -> Option<Deadline> {
+        if let Some((client, mut wire)) = self.client(key, context) {
+            if let Err(ended) = client.expire(&mut wire) {
+                self.close(&ended.close(), context);
+                return Some(Deadline::Close);
+            }
+            if client.ping(&mut wire) {
+                return Some(Deadline::Pong);
+            }
+        }
         context.queue.own(&mut self.queued, |out| FrameHeader::whole(OpCode::Ping, 0).write(out));
         Some(Deadline::Pong)
+    }
+
+    pub(super) fn pong_expired(&mut self, context: &mut Context) -> Option<Deadline> {
+        // Other clients know nothing of this code, and most likely are gone.
+        matches!(self.stage, Stage::WebSocket(_, Session::Client(_))).then(|| {
+            self.close(&Disconnect::NoPong.close(), context);
+            Deadline::Close
+        })
     }
 
     pub(super) fn message_expired(&mut self, context: &mut Context) -> Option<Deadline> {
         self.fail(PeerError::MessageTimeout, context)
     }
 
-    /// Queues one publication for this connection alone.
-    pub fn queue_publication(&mut self, publication: &Arc<Publication>, context: &mut Context) {
-        publication.encode(self.encoding, &mut context.encoder);
-        context.queue.shared(&mut self.queued, &Rc::new(Shared::Publication(Arc::clone(publication), self.encoding)));
-        context.metrics.deliveries.add(1);
-    }
-}
-
-fn refusal(error: HubError) -> Close {
-    match error {
-        HubError::Overloaded => (CloseCode::TRY_AGAIN_LATER, "the server is behind; publish again later"),
-        HubError::Name | HubError::Channels => (CloseCode::INTERNAL_ERROR, "the channel cannot be published to"),
+    /// A client that has not said who it is has had its time.
+    pub(super) fn stale(&mut self, context: &mut Context) -> Option<Deadline> {
+        self.close(&Disconnect::Stale.close(), context);
+        Some(Deadline::Close)
     }
 }

@@ -1,7 +1,7 @@
 //! What the demo publishes: the prices of ten stocks, and the frames of one small game world.
 //!
-//! They stand for the two kinds of traffic Fantail is made for: small texts on many channels, and a binary state on one
-//! channel many times a second. This file owns the simulations, their wire forms and their schedule. It does not know
+//! They stand for the two kinds of traffic Fantail is made for: small texts about many things, each the latest of its key,
+//! and a binary state many times a second. This file owns the simulations, their wire forms and their schedule. It does not know
 //! the hub: [`run`] is handed the function that publishes, so everything here is tested without a server.
 //!
 //! Prices are made up: a random walk around a plausible start.
@@ -14,7 +14,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use fantail_codec::Kind;
 
-/// Each stock's symbol and the price in cents it starts at. Published to `ticker:<symbol>`.
+/// The channel of all prices; a price's key is its symbol.
+pub const PRICES_CHANNEL: &str = "ticker:demo";
+/// Each stock's symbol and the price in cents it starts at.
 pub const SYMBOLS: [(&str, i32); 10] = [
     ("AAPL", 18_732),
     ("AMD", 15_861),
@@ -47,13 +49,14 @@ const FRAME_BYTES: usize = FRAME_HEAD_BYTES + BODIES * BODY_BYTES;
 const _: () = assert!(WORLD_WIDTH as u32 * UNITS_PER_POINT as u32 <= u16::MAX as u32);
 const _: () = assert!(WORLD_HEIGHT as u32 * UNITS_PER_POINT as u32 <= u16::MAX as u32);
 
-/// Publishes until `stop` is set, which is noticed within one frame's time. Give it a thread of its own.
+/// Hands channel, key, kind and payload to `publish` until `stop` is set, which is noticed within one frame's time. Give it a
+/// thread of its own.
 ///
 /// A failure to publish is logged the first time; the feeds go on, since the next value may find room.
-pub fn run<P, E: Display>(stop: &AtomicBool, mut publish: impl FnMut(&str, Kind, &[u8]) -> Result<P, E>) {
+pub fn run<P, E: Display>(stop: &AtomicBool, mut publish: impl FnMut(&str, &str, Kind, &[u8]) -> Result<P, E>) {
     let mut failed = false;
-    let mut publish = |channel: &str, kind, payload: &[u8]| {
-        if let Err(error) = publish(channel, kind, payload)
+    let mut publish = |channel: &str, key: &str, kind, payload: &[u8]| {
+        if let Err(error) = publish(channel, key, kind, payload)
             && !mem::replace(&mut failed, true)
         {
             tracing::warn!(channel, %error, "demo feed cannot publish; later failures are not logged");
@@ -73,12 +76,12 @@ pub fn run<P, E: Display>(stop: &AtomicBool, mut publish: impl FnMut(&str, Kind,
             for ticker in &mut tickers {
                 ticker.step(&mut random);
                 let text = ticker.encode(unix_ms());
-                publish(&ticker.channel, Kind::Text, text.as_bytes());
+                publish(PRICES_CHANNEL, ticker.symbol, Kind::Text, text.as_bytes());
             }
         }
         if frames.due(now) {
             world.step();
-            publish(WORLD_CHANNEL, Kind::Binary, &world.encode(unix_ms()));
+            publish(WORLD_CHANNEL, "", Kind::Binary, &world.encode(unix_ms()));
         }
         let next = prices.next.min(frames.next);
         thread::sleep(next.saturating_duration_since(Instant::now()));
@@ -117,7 +120,6 @@ impl Schedule {
 /// One stock. Its price wanders, drawn gently back to where it opened so that a demo left running stays plausible.
 struct Ticker {
     symbol: &'static str,
-    channel: String,
     open_cents: i32,
     cents: i32,
 }
@@ -129,7 +131,7 @@ impl Ticker {
     const REVERSION: f64 = 0.0005;
 
     fn new(symbol: &'static str, cents: i32) -> Self {
-        Self { symbol, channel: format!("ticker:{symbol}"), open_cents: cents, cents }
+        Self { symbol, open_cents: cents, cents }
     }
 
     fn step(&mut self, random: &mut Random) {
@@ -338,24 +340,24 @@ mod tests {
     }
 
     #[test]
-    fn every_channel_is_fed_until_told_to_stop() {
+    fn every_channel_and_key_is_fed_until_told_to_stop() {
         let stop = AtomicBool::new(false);
-        let mut channels = BTreeSet::new();
-        run(&stop, |channel, kind, _| {
-            channels.insert((channel.to_owned(), kind == Kind::Text));
-            stop.store(channels.len() > SYMBOLS.len(), Ordering::Relaxed);
+        let mut fed = BTreeSet::new();
+        run(&stop, |channel, key, kind, _| {
+            fed.insert((channel.to_owned(), key.to_owned(), kind == Kind::Text));
+            stop.store(fed.len() > SYMBOLS.len(), Ordering::Relaxed);
             Ok::<_, Infallible>(())
         });
-        let tickers = SYMBOLS.map(|(symbol, _)| (format!("ticker:{symbol}"), true));
-        let world = (WORLD_CHANNEL.to_owned(), false);
-        assert_eq!(channels, tickers.into_iter().chain([world]).collect());
+        let prices = SYMBOLS.map(|(symbol, _)| (PRICES_CHANNEL.to_owned(), symbol.to_owned(), true));
+        let world = (WORLD_CHANNEL.to_owned(), String::new(), false);
+        assert_eq!(fed, prices.into_iter().chain([world]).collect());
     }
 
     #[test]
     fn a_failure_to_publish_does_not_end_the_feeds() {
         let stop = AtomicBool::new(false);
         let mut refused = 0;
-        run(&stop, |_, _, _| {
+        run(&stop, |_, _, _, _| {
             refused += 1;
             stop.store(refused >= 15, Ordering::Relaxed);
             Err::<(), _>("no room")

@@ -1,49 +1,94 @@
-//! One channel: the order of its publications, its last value, and which workers have subscribers.
+//! One channel: the order of its publications, what it remembers of them, and which workers have subscribers.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::{HashMap, VecDeque, vec_deque},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
-use fantail_codec::Kind;
-
-use crate::hub::{Epoch, HubError, Mail, Mailbox, Position, Publication};
+use crate::{
+    config::ChannelOptions,
+    hub::{ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Position, Publication, Values, patterns::Patterns},
+};
 
 /// A channel, shared by the hub and by every worker that has subscribers of it.
 #[derive(Debug)]
 pub struct Channel {
-    name: Box<str>,
+    name: Arc<str>,
     id: u64,
     epoch: Epoch,
+    options: Arc<ChannelOptions>,
     order: Mutex<Order>,
 }
 
-/// What a subscriber starts from: the last value, and the offset after which publications follow.
+/// Channels whose newest publication a pattern remembers.
+const FORWARDED_MAX: usize = 100_000;
+
+/// What a subscriber asks to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// What the channel gives to everyone: its last value, or each key's.
+    Fresh,
+    /// What follows this position, in an epoch if it is known.
+    After(u64, Option<Epoch>),
+}
+
+/// What a subscriber begins with; later publications follow it.
 #[derive(Clone, Debug)]
 pub struct Snapshot {
-    /// The last value, if there was a publication.
-    pub latest: Option<Arc<Publication>>,
-    /// Its offset, or 0.
-    pub offset: u64,
+    /// Publications, the oldest first.
+    pub publications: Vec<Arc<Publication>>,
+    /// Where the channel stands.
+    pub position: Position,
+    /// What was asked for is here, without a gap.
+    pub recovered: bool,
+}
+
+/// A worker has joined a channel.
+#[derive(Clone, Debug)]
+pub struct Joined {
+    /// The worker's own number for the channel, given when it first joined.
+    pub local: u32,
+    /// What the subscriber begins with.
+    pub snapshot: Snapshot,
 }
 
 /// What the lock guards.
 #[derive(Debug, Default)]
 struct Order {
     offset: u64,
-    latest: Option<Arc<Publication>>,
-    /// Workers with subscribers.
-    workers: Vec<usize>,
-    /// A backend published to it, so its last value is kept when nobody subscribes. What only clients published goes with the last of them.
+    values: Values,
+    /// Workers with subscribers, and their own numbers for the channel.
+    workers: Vec<(u32, u32)>,
+    /// When it was last published to.
+    published: Option<Instant>,
+    /// A backend published to it, so its last value is kept when nobody subscribes.
     kept: bool,
     /// The hub has forgotten this channel.
     retired: bool,
+    /// For which generation of patterns those in `more` are.
+    patterns_known: u64,
+    /// What many channels do without, so that they are small.
+    more: Option<Box<More>>,
+}
+
+/// See [`Order`].
+#[derive(Debug, Default)]
+struct More {
+    history: VecDeque<Arc<Publication>>,
+    /// Who subscribes, by client, where that is to be known.
+    present: HashMap<Box<str>, Arc<ClientInfo>>,
+    /// The patterns that the channel belongs to.
+    patterns: Box<[Arc<Channel>]>,
 }
 
 impl Channel {
-    pub(super) fn new(name: &str, id: u64, epoch: Epoch) -> Channel {
-        Channel { name: name.into(), id, epoch, order: Mutex::default() }
+    pub(super) fn new(name: &str, id: u64, epoch: Epoch, options: Arc<ChannelOptions>) -> Channel {
+        Channel { name: name.into(), id, epoch, options, order: Mutex::default() }
     }
 
     /// The channel's name.
-    pub fn name(&self) -> &str {
+    pub fn name(&self) -> &Arc<str> {
         &self.name
     }
 
@@ -52,69 +97,305 @@ impl Channel {
         self.id
     }
 
-    fn order(&self) -> MutexGuard<'_, Order> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What the configuration says of it.
+    pub fn options(&self) -> &ChannelOptions {
+        &self.options
     }
 
-    /// `None` where the channel is retired.
+    /// Where it stands.
+    pub fn position(&self) -> Position {
+        self.position_of(&self.order())
+    }
+
+    /// Where it stands, if nothing was published for the time of a heartbeat.
+    pub fn quiet_position(&self, now: Instant) -> Option<Position> {
+        let order = self.order();
+        let is_quiet = |published| now.saturating_duration_since(published) >= self.options.heartbeat;
+        order.published.is_none_or(is_quiet).then(|| self.position_of(&order))
+    }
+
+    /// At most so many kept publications, from the oldest after `since` or, in `reverse`, from the newest before it; and where the channel stands.
+    ///
+    /// # Errors
+    /// [`HubError::Position`] where not all after `since` are kept.
+    pub fn history(&self, since: Option<(u64, Option<Epoch>)>, limit: usize, reverse: bool, now: Instant) -> Result<Snapshot, HubError> {
+        let mut order = self.order();
+        self.forget_old(&mut order, now);
+        let kept = order.history();
+        let publications = match since {
+            None if reverse => some(kept.iter().rev(), limit),
+            None => some(kept.iter(), limit),
+            Some((_, epoch)) if reverse && !self.is_of(epoch) => return Err(HubError::Position),
+            Some((offset, _)) if reverse => some(kept.iter().rev().filter(|kept| kept.offset() < offset), limit),
+            Some((offset, epoch)) => {
+                let after = order.kept_after(offset).filter(|_| self.is_of(epoch)).ok_or(HubError::Position)?;
+                some(after, limit)
+            }
+        };
+        Ok(Snapshot { publications, position: self.position_of(&order), recovered: true })
+    }
+
+    /// What is newest and comes after an offset.
+    pub fn newest(&self, after: u64) -> Snapshot {
+        let order = self.order();
+        Snapshot { publications: order.values.after(after).cloned().collect(), position: self.position_of(&order), recovered: false }
+    }
+
+    /// Who is present.
+    pub fn present(&self) -> Vec<Arc<ClientInfo>> {
+        self.order().more.iter().flat_map(|more| more.present.values().cloned()).collect()
+    }
+
+    /// Whether anybody subscribes.
+    pub fn has_subscribers(&self) -> bool {
+        !self.order().workers.is_empty()
+    }
+
+    /// Forgets what is kept; where the channel stands, and its last value, stay.
+    pub fn remove_history(&self) {
+        if let Some(more) = &mut self.order().more {
+            more.history.clear();
+        }
+    }
+
+    /// `None` where the channel is retired; else the message is taken.
     pub(super) fn publish(
         self: &Arc<Self>,
-        kind: Kind,
-        payload: &[u8],
-        keep: bool,
+        message: &mut Message,
+        keep: Keep,
+        patterns: &Patterns,
         mailboxes: &[Arc<Mailbox>],
+        now: Instant,
     ) -> Result<Option<Position>, HubError> {
-        // Framed before the lock is taken: the offset is all that needs it.
-        let mut publication = Publication::new(kind, payload);
         let mut order = self.order();
         if order.retired {
             return Ok(None);
         }
-        if order.workers.iter().any(|&worker| mailboxes[worker].is_full()) {
+        if let Some(patterns) = patterns.matching(&self.name, &mut order.patterns_known)
+            && (order.more.is_some() || !patterns.is_empty())
+        {
+            order.more.get_or_insert_default().patterns = patterns;
+        }
+        // A pattern's lock is taken under a channel's, never the other way.
+        if order.is_full(mailboxes) || order.patterns().iter().any(|pattern| pattern.order().is_full(mailboxes)) {
             return Err(HubError::Overloaded);
         }
-        order.kept |= keep;
-        order.offset += 1;
-        publication.offset = order.offset;
-        let publication = Arc::new(publication);
-        order.latest = Some(Arc::clone(&publication));
-        for &worker in &order.workers {
-            mailboxes[worker].post(Mail::Publication(Arc::clone(self), Arc::clone(&publication)));
+        let key = &message.key;
+        if !key.is_empty() && !order.values.has(key) && order.values.len() >= self.options.keys_max {
+            return Err(if self.options.keys_max == 0 { HubError::NotKeyed } else { HubError::Keys });
         }
-        Ok(Some(Position { offset: order.offset, epoch: self.epoch }))
+        order.kept |= keep.by_backend;
+        order.offset += 1;
+        order.published = Some(now);
+        let mut publication = Publication::new(order.offset, std::mem::take(message), now);
+        publication.skip_history = keep.skip_history;
+        let publication = Arc::new(publication);
+        order.values.insert(Arc::clone(&publication));
+        if self.options.history_size > 0 {
+            // What is to be skipped is there all the same, so that no offset seems to be lost.
+            order.more.get_or_insert_default().history.push_back(Arc::clone(&publication));
+            self.forget_old(&mut order, now);
+        }
+        for &(worker, local) in &order.workers {
+            mailboxes[worker as usize].post(Mail::Publication(Arc::clone(self), local, Arc::clone(&publication)));
+        }
+        order.patterns().iter().for_each(|pattern| pattern.forward(&self.name, &publication, mailboxes));
+        Ok(Some(self.position_of(&order)))
     }
 
-    /// The worker gets every publication after the snapshot's offset, and perhaps some before it, which it skips. `None` where the channel is
-    /// retired, which it is not while a worker has joined.
-    pub fn join(&self, worker: usize) -> Option<Snapshot> {
+    /// Takes a copy of what was published to a channel of this pattern.
+    fn forward(self: &Arc<Self>, channel: &Arc<str>, publication: &Publication, mailboxes: &[Arc<Mailbox>]) {
+        let mut order = self.order();
+        order.offset += 1;
+        let publication = Arc::new(publication.forwarded(order.offset, channel));
+        order.values.insert(Arc::clone(&publication));
+        // Channels come and go; those that have been quiet the longest are forgotten.
+        if order.values.len() > FORWARDED_MAX {
+            order.values.forget_oldest();
+        }
+        for &(worker, local) in &order.workers {
+            mailboxes[worker as usize].post(Mail::Publication(Arc::clone(self), local, Arc::clone(&publication)));
+        }
+    }
+
+    /// Lets a new pattern have what is newest here, unless that has come by itself.
+    pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>) {
+        let order = self.order();
+        for publication in order.values.after(0) {
+            let key = publication.forwarded(0, &self.name);
+            if !pattern.order().values.has(key.key()) {
+                pattern.forward(&self.name, publication, &[]);
+            }
+        }
+    }
+
+    /// The worker gets every publication after the snapshot's, and perhaps some before it, which it skips; where it has not joined yet, by this
+    /// number. `None` where the channel is retired, which it is not while a worker has joined.
+    pub(super) fn join(&self, worker: u32, local: u32, start: Start, now: Instant) -> Option<Joined> {
         let mut order = self.order();
         if order.retired {
             return None;
         }
-        if !order.workers.contains(&worker) {
-            order.workers.push(worker);
+        let local = match order.workers.iter().find(|&&(joined, _)| joined == worker) {
+            Some(&(_, local)) => local,
+            None => {
+                order.workers.reserve_exact(1);
+                order.workers.push((worker, local));
+                local
+            }
+        };
+        Some(Joined { local, snapshot: self.snapshot(&mut order, start, now) })
+    }
+
+    fn snapshot(&self, order: &mut Order, start: Start, now: Instant) -> Snapshot {
+        let position = self.position_of(order);
+        let everything = |order: &Order| match self.options.last_value {
+            true => order.values.after(0).cloned().collect(),
+            false => Vec::new(),
+        };
+        let (publications, recovered) = match start {
+            Start::Fresh => (everything(order), false),
+            Start::After(offset, epoch) if self.is_of(epoch) && offset == order.offset => (Vec::new(), true),
+            Start::After(offset, epoch) if self.options.history_size > 0 => {
+                self.forget_old(order, now);
+                let after = order.kept_after(offset).filter(|_| self.is_of(epoch));
+                match after.map(|after| (after.clone().filter(|kept| !kept.skip_history).count(), some(after, usize::MAX))) {
+                    // Never in part.
+                    Some((count, publications)) if publications.len() == count => (publications, true),
+                    _ => (everything(order), false),
+                }
+            }
+            // Without a history what is newest is all there is to recover, as far as the client does not have it.
+            Start::After(offset, epoch) if self.options.last_value && self.is_of(epoch) && offset < order.offset => {
+                (order.values.after(offset).cloned().collect(), true)
+            }
+            Start::After(..) => {
+                let publications = everything(order);
+                let recovered = !publications.is_empty();
+                (publications, recovered)
+            }
+        };
+        Snapshot { publications, position, recovered }
+    }
+
+    fn is_of(&self, epoch: Option<Epoch>) -> bool {
+        epoch.is_none_or(|epoch| epoch == self.epoch)
+    }
+
+    fn position_of(&self, order: &Order) -> Position {
+        Position { offset: order.offset, epoch: self.epoch }
+    }
+
+    /// Drops what the history has no room or no time for.
+    fn forget_old(&self, order: &mut Order, now: Instant) {
+        let Some(more) = &mut order.more else { return };
+        let is_old = |kept: &Arc<Publication>| now.saturating_duration_since(kept.published()) > self.options.history_ttl;
+        while more.history.len() > self.options.history_size || more.history.front().is_some_and(is_old) {
+            more.history.pop_front();
         }
-        Some(Snapshot { latest: order.latest.clone(), offset: order.offset })
     }
 
-    /// The worker wants no more publications. Whether the channel is now of no use to anyone.
-    pub(super) fn leave(&self, worker: usize) -> bool {
+    /// Somebody comes, and subscribers are told if they are to be.
+    pub(super) fn enter(self: &Arc<Self>, info: &Arc<ClientInfo>, tell: bool, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
-        order.workers.retain(|&joined| joined != worker);
-        order.is_useless()
+        order.more.get_or_insert_default().present.insert(info.client.clone(), Arc::clone(info));
+        if tell {
+            self.tell(&order, info, true, mailboxes);
+        }
     }
 
-    /// Retires the channel if it is still of no use. Whether it was this call that did: another channel may have its name by now.
-    pub(super) fn retire(&self) -> bool {
+    /// Somebody goes, and subscribers are told if they are to be.
+    pub(super) fn exit(self: &Arc<Self>, client: &str, tell: bool, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
-        let retires = !order.retired && order.is_useless();
+        let Some(info) = order.more.as_mut().and_then(|more| more.present.remove(client)) else { return };
+        if tell {
+            self.tell(&order, &info, false, mailboxes);
+        }
+    }
+
+    fn tell(self: &Arc<Self>, order: &Order, info: &Arc<ClientInfo>, comes: bool, mailboxes: &[Arc<Mailbox>]) {
+        for &(worker, local) in &order.workers {
+            mailboxes[worker as usize].post(Mail::Presence { channel: Arc::clone(self), local, info: Arc::clone(info), comes });
+        }
+    }
+
+    /// The worker wants no more publications. Whether the channel may now be of no use to anyone.
+    pub(super) fn leave(&self, worker: u32, now: Instant) -> bool {
+        let mut order = self.order();
+        order.workers.retain(|&(joined, _)| joined != worker);
+        self.is_useless_now(&mut order, now)
+    }
+
+    pub(super) fn is_useless(&self, now: Instant) -> bool {
+        self.is_useless_now(&mut self.order(), now)
+    }
+
+    /// Retires the channel if it is of no use. Whether it was this call that did: another channel may have its name by now.
+    pub(super) fn retire(&self, now: Instant) -> bool {
+        let mut order = self.order();
+        let retires = !order.retired && self.is_useless_now(&mut order, now);
         order.retired |= retires;
         retires
     }
+
+    /// Nobody subscribes to it, and nothing that it remembers is worth it: what only clients published goes with the last of them, unless the channel
+    /// has a history.
+    fn is_useless_now(&self, order: &mut Order, now: Instant) -> bool {
+        if !order.workers.is_empty() {
+            return false;
+        }
+        self.forget_old(order, now);
+        let ttl = self.options.value_ttl;
+        let forgets = |published| !ttl.is_zero() && now.saturating_duration_since(published) > ttl;
+        order.history().is_empty() && (!order.kept || order.published.is_none_or(forgets))
+    }
+
+    fn order(&self) -> MutexGuard<'_, Order> {
+        self.order.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How a publication is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Keep {
+    /// A backend published it, so the channel outlives its subscribers.
+    pub by_backend: bool,
+    /// It is not kept for recovery.
+    pub skip_history: bool,
 }
 
 impl Order {
-    fn is_useless(&self) -> bool {
-        self.workers.is_empty() && !self.kept
+    fn history(&self) -> &VecDeque<Arc<Publication>> {
+        static NONE: VecDeque<Arc<Publication>> = VecDeque::new();
+        self.more.as_ref().map_or(&NONE, |more| &more.history)
+    }
+
+    fn patterns(&self) -> &[Arc<Channel>] {
+        self.more.as_ref().map_or(&[], |more| &more.patterns)
+    }
+
+    fn is_full(&self, mailboxes: &[Arc<Mailbox>]) -> bool {
+        self.workers.iter().any(|&(worker, _)| mailboxes[worker as usize].is_full())
+    }
+
+    /// All publications after this offset, if all of them are kept.
+    fn kept_after(&self, offset: u64) -> Option<vec_deque::Iter<'_, Arc<Publication>>> {
+        let missed = self.offset.checked_sub(offset)?;
+        let history = self.history();
+        let first = history.partition_point(|kept| kept.offset() <= offset);
+        ((history.len() - first) as u64 == missed).then(|| history.range(first..))
     }
 }
+
+/// So many of these, and no more than one reply may hold.
+fn some<'a>(publications: impl Iterator<Item = &'a Arc<Publication>>, limit: usize) -> Vec<Arc<Publication>> {
+    let mut bytes = 0;
+    let fits = |publication: &&Arc<Publication>| {
+        bytes += publication.bytes();
+        bytes <= REPLY_BYTES_MAX
+    };
+    publications.filter(|publication| !publication.skip_history).take(limit).take_while(fits).cloned().collect()
+}
+
+/// Bytes of publications that one reply may hold.
+const REPLY_BYTES_MAX: usize = 8 << 20;

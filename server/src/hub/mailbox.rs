@@ -11,15 +11,33 @@ use std::{
     },
 };
 
-use crate::hub::{Channel, Publication};
+use crate::hub::{Channel, ClientInfo, Publication};
 
 /// One thing told to a worker.
 #[derive(Debug)]
 pub enum Mail {
-    /// To the worker's subscribers of this channel.
-    Publication(Arc<Channel>, Arc<Publication>),
+    /// To the worker's subscribers of this channel, for which the worker has this number.
+    Publication(Arc<Channel>, u32, Arc<Publication>),
+    /// To the worker's subscribers of this channel that want to know who comes and goes.
+    #[allow(missing_docs, reason = "see the variant")]
+    Presence { channel: Arc<Channel>, local: u32, info: Arc<ClientInfo>, comes: bool },
+    /// To clients of the worker.
+    Clients(Arc<ClientOrder>),
     /// Stop accepting, close every connection, end.
     Shutdown,
+}
+
+/// What a backend wants done with a user's clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientOrder {
+    /// Whose; empty: anonymous clients.
+    pub user: Box<str>,
+    /// Only this one, unless empty.
+    pub client: Box<str>,
+    /// From this channel they are unsubscribed; without one they are disconnected.
+    pub unsubscribe: Option<Box<str>>,
+    /// Whether a disconnected client may come back.
+    pub reconnect: bool,
 }
 
 /// Wakes a worker from its wait.
@@ -52,10 +70,15 @@ impl Mailbox {
         self.bytes.load(Relaxed) >= self.bytes_max
     }
 
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes.load(Relaxed)
+    }
+
     /// Posts one mail and wakes the worker if it sleeps.
     pub fn post(&self, mail: Mail) {
-        if let Mail::Publication(_, publication) = &mail {
-            self.bytes.fetch_add(publication.bytes(), Relaxed);
+        if let Mail::Publication(.., publication) = &mail {
+            self.hold(publication.bytes());
         }
         self.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
         if self.asleep.swap(false, SeqCst)
@@ -79,6 +102,11 @@ impl Mailbox {
     /// The worker has waited and will look into its mailbox before it waits again.
     pub fn awake(&self) {
         self.asleep.store(false, SeqCst);
+    }
+
+    /// So many bytes of publications wait for longer.
+    pub fn hold(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Relaxed);
     }
 
     /// So many bytes of publications have been delivered or dropped.

@@ -5,37 +5,58 @@
 //! Owns channels and mailboxes; knows nothing of connections.
 
 mod channel;
+mod form;
 pub mod mailbox;
+mod patterns;
 mod publication;
+mod values;
 
 use std::{
     collections::HashMap,
     fmt,
     hash::{BuildHasher, RandomState},
+    str::FromStr,
     sync::{
         Arc, PoisonError, RwLock,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
+    time::Instant,
 };
 
-use fantail_codec::Kind;
+pub use channel::{Channel, Joined, Snapshot, Start};
+pub use form::{Form, Shape, kind, lend};
+pub use mailbox::{ClientOrder, Mail, Mailbox};
+pub use publication::{ClientInfo, Message, Publication, count};
+pub use values::Values;
 
-pub use channel::{Channel, Snapshot};
-pub use mailbox::{Mail, Mailbox};
-pub use publication::Publication;
-
-use crate::config::{ChannelOptions, HubConfig};
+use crate::config::{Access, ChannelOptions, HubConfig};
+use channel::Keep;
+use patterns::Patterns;
 
 /// Bytes of a channel's name.
 pub const CHANNEL_BYTES_MAX: usize = 255;
 
 /// Tells one life of a channel from another: offsets of different epochs do not compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Epoch(u32);
+pub struct Epoch(Option<u32>);
+
+impl Epoch {
+    /// One that no channel has.
+    pub const UNKNOWN: Epoch = Epoch(None);
+}
 
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:08x}", self.0)
+        self.0.map_or(Ok(()), |epoch| write!(f, "{epoch:08x}"))
+    }
+}
+
+impl FromStr for Epoch {
+    type Err = ();
+
+    /// What [`Display`](fmt::Display) writes.
+    fn from_str(text: &str) -> Result<Epoch, ()> {
+        u32::from_str_radix(text, 16).ok().map(|epoch| Epoch(Some(epoch))).filter(|epoch| epoch.to_string() == text).ok_or(())
     }
 }
 
@@ -57,14 +78,23 @@ pub enum HubError {
     Channels,
     /// A worker cannot take more publications now.
     Overloaded,
+    /// The publication has a key, and the channel's have none.
+    NotKeyed,
+    /// The channel has as many keys as it may.
+    Keys,
+    /// Not everything after the position is kept.
+    Position,
 }
 
 impl fmt::Display for HubError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            HubError::Name => write!(f, "expected a channel name of 1 to {CHANNEL_BYTES_MAX} bytes"),
+            HubError::Name => write!(f, "expected a channel name of 1 to {CHANNEL_BYTES_MAX} bytes, without an asterisk"),
             HubError::Channels => f.write_str("there are as many channels as hub.channels_max allows"),
             HubError::Overloaded => f.write_str("the workers are behind by limits.mailbox_bytes_max; publish again later"),
+            HubError::NotKeyed => f.write_str("expected no key, as hub.keys_max is 0 for this channel"),
+            HubError::Keys => f.write_str("the channel has as many keys as hub.keys_max allows"),
+            HubError::Position => f.write_str("expected a position after which everything is kept"),
         }
     }
 }
@@ -76,6 +106,7 @@ pub struct Hub {
     config: HubConfig,
     mailboxes: Vec<Arc<Mailbox>>,
     channels: RwLock<HashMap<Arc<str>, Arc<Channel>>>,
+    patterns: Patterns,
     /// Random, so that a restarted server's epochs differ.
     epoch_base: u32,
     created: AtomicU64,
@@ -86,17 +117,32 @@ impl Hub {
     /// A hub without channels that posts to these workers.
     pub fn new(config: HubConfig, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
         let epoch_base = RandomState::new().hash_one(0) as u32;
-        Hub { config, mailboxes, channels: RwLock::default(), epoch_base, created: AtomicU64::new(0), published: AtomicU64::new(0) }
+        Hub {
+            config,
+            mailboxes,
+            channels: RwLock::default(),
+            patterns: Patterns::default(),
+            epoch_base,
+            // SDKs take the number 0 for none.
+            created: AtomicU64::new(1),
+            published: AtomicU64::new(0),
+        }
+    }
+
+    /// Who may subscribe to a channel, or to a pattern of channels.
+    pub fn access(&self, channel: &str) -> Access {
+        let options = self.config.options(channel);
+        if channel.contains('*') { options.wildcard } else { options.subscribe }
     }
 
     /// What the configuration says of this channel.
-    pub fn options(&self, channel: &str) -> ChannelOptions {
+    pub fn options(&self, channel: &str) -> &Arc<ChannelOptions> {
         self.config.options(channel)
     }
 
     /// The mailbox of a worker.
-    pub fn mailbox(&self, worker: usize) -> &Arc<Mailbox> {
-        &self.mailboxes[worker]
+    pub fn mailbox(&self, worker: u32) -> &Arc<Mailbox> {
+        &self.mailboxes[worker as usize]
     }
 
     /// Channels that exist now.
@@ -109,50 +155,106 @@ impl Hub {
         self.published.load(Relaxed)
     }
 
-    /// Numbers a message and posts it to every worker that has subscribers.
+    /// Numbers a backend's message and posts it to every worker that has subscribers.
     ///
     /// # Errors
     /// [`HubError`]; then nobody gets it and no offset is used.
-    pub fn publish(&self, channel: &str, kind: Kind, payload: &[u8]) -> Result<Position, HubError> {
+    pub fn publish(&self, channel: &str, message: Message, skip_history: bool, now: Instant) -> Result<Position, HubError> {
+        self.publish_to(channel, message, Keep { by_backend: true, skip_history }, now)
+    }
+
+    /// Publishes for a client.
+    ///
+    /// # Errors
+    /// As of [`publish`](Hub::publish).
+    pub fn publish_as_client(&self, channel: &str, message: Message, now: Instant) -> Result<Position, HubError> {
+        self.publish_to(channel, message, Keep { by_backend: false, skip_history: false }, now)
+    }
+
+    fn publish_to(&self, channel: &str, mut message: Message, keep: Keep, now: Instant) -> Result<Position, HubError> {
+        if channel.contains('*') {
+            return Err(HubError::Name);
+        }
         loop {
             // A channel may be dropped between finding and locking it; then there is a new one to be found.
-            if let Some(position) = self.find_or_create(channel)?.publish(kind, payload, true, &self.mailboxes)? {
+            let found = self.find_or_create(channel)?;
+            if let Some(position) = found.publish(&mut message, keep, &self.patterns, &self.mailboxes, now)? {
                 self.published.fetch_add(1, Relaxed);
+                if !keep.by_backend {
+                    self.forget(&found, now);
+                }
                 return Ok(position);
             }
         }
     }
 
-    /// Publishes for a subscriber of the channel, whose worker has joined it.
-    ///
-    /// # Errors
-    /// [`HubError::Overloaded`]
-    pub fn publish_as_client(&self, channel: &Arc<Channel>, kind: Kind, payload: &[u8]) -> Result<(), HubError> {
-        let position = channel.publish(kind, payload, false, &self.mailboxes)?;
-        // A channel is not retired while a worker has joined it.
-        self.published.fetch_add(u64::from(position.is_some()), Relaxed);
-        Ok(())
+    /// The channel, if anybody uses it or it remembers anything.
+    pub fn find(&self, channel: &str) -> Option<Arc<Channel>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
     }
 
-    /// Lets a worker have this channel's publications from now on. See [`Channel::join`], which a worker that has the channel already calls itself.
+    /// The names of all channels, and how many workers have subscribers of each.
+    pub fn channels(&self) -> Vec<Arc<Channel>> {
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    /// Lets a worker have this channel's publications from now on. The worker brings a number of its own for the channel, which its mail will carry;
+    /// where it has joined already, it gets the earlier one back.
     ///
     /// # Errors
     /// [`HubError`]
-    pub fn subscribe(&self, channel: &str, worker: usize) -> Result<(Arc<Channel>, Snapshot), HubError> {
+    pub fn subscribe(
+        &self,
+        channel: &str,
+        worker: u32,
+        local: u32,
+        start: Start,
+        now: Instant,
+    ) -> Result<(Arc<Channel>, Joined), HubError> {
         loop {
             let found = self.find_or_create(channel)?;
-            if let Some(snapshot) = found.join(worker) {
-                return Ok((found, snapshot));
+            if let Some(joined) = found.join(worker, local, start, now) {
+                return Ok((found, joined));
             }
         }
     }
 
-    /// A worker has no subscriber of this channel any more. A channel that nobody subscribes to and that no backend published to is forgotten.
-    pub fn unsubscribe(&self, channel: &Channel, worker: usize) {
-        if channel.leave(worker) {
+    /// A worker has no subscriber of this channel any more. A channel that nobody subscribes to and that remembers nothing is forgotten.
+    pub fn unsubscribe(&self, channel: &Channel, worker: u32, now: Instant) {
+        if channel.leave(worker, now) {
+            self.forget(channel, now);
+        }
+    }
+
+    /// A client is present in a channel from now on.
+    pub fn enter(&self, channel: &Arc<Channel>, info: &Arc<ClientInfo>, tell: bool) {
+        channel.enter(info, tell, &self.mailboxes);
+    }
+
+    /// A client is no longer present.
+    pub fn exit(&self, channel: &Arc<Channel>, client: &str, tell: bool) {
+        channel.exit(client, tell, &self.mailboxes);
+    }
+
+    /// Asks all workers to do this with their clients.
+    pub fn tell_clients(&self, order: ClientOrder) {
+        let order = Arc::new(order);
+        self.mailboxes.iter().for_each(|mailbox| mailbox.post(Mail::Clients(Arc::clone(&order))));
+    }
+
+    /// Forgets every channel that has become useless with time.
+    pub fn sweep(&self, now: Instant) {
+        self.channels().iter().for_each(|channel| self.forget(channel, now));
+    }
+
+    fn forget(&self, channel: &Channel, now: Instant) {
+        if channel.is_useless(now) {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-            if channel.retire() {
-                channels.remove(channel.name());
+            if channel.retire(now) {
+                channels.remove(&**channel.name());
+                if let Some(prefix) = patterns::prefix(channel.name()) {
+                    self.patterns.remove(prefix);
+                }
             }
         }
     }
@@ -161,7 +263,7 @@ impl Hub {
         if let Some(channel) = self.channels.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(Arc::clone(channel));
         }
-        if name.is_empty() || name.len() > CHANNEL_BYTES_MAX {
+        if name.is_empty() || name.len() > CHANNEL_BYTES_MAX || patterns::is_malformed(name) {
             return Err(HubError::Name);
         }
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
@@ -172,8 +274,17 @@ impl Hub {
             return Err(HubError::Channels);
         }
         let id = self.created.fetch_add(1, Relaxed);
-        let channel = Arc::new(Channel::new(name, id, Epoch(self.epoch_base.wrapping_add(id as u32))));
-        channels.insert(name.into(), Arc::clone(&channel));
+        let options: &Arc<ChannelOptions> = self.config.options(name);
+        let channel = Arc::new(Channel::new(name, id, Epoch(Some(self.epoch_base.wrapping_add(id as u32))), Arc::clone(options)));
+        channels.insert(Arc::clone(channel.name()), Arc::clone(&channel));
+        if let Some(prefix) = patterns::prefix(name) {
+            self.patterns.add(prefix, &channel);
+            // From here on nothing is missed; what is there already comes now.
+            let known: Vec<_> =
+                channels.values().filter(|known| known.name().starts_with(prefix) && known.name() != channel.name()).cloned().collect();
+            drop(channels);
+            known.iter().for_each(|known| known.tell_pattern(&channel));
+        }
         Ok(channel)
     }
 }

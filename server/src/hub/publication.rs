@@ -1,34 +1,109 @@
-//! A message on its way to many: framed once for each encoding, and shared by all.
+//! A message on its way to many: made into bytes once for each form, and shared by all who take that form.
 
-use std::{sync::OnceLock, time::Instant};
-
-use fantail_codec::{
-    Kind,
-    frame::{FrameHeader, OpCode, write_frame},
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
-use crate::encode::{Encoder, Encoding};
+use fantail_codec::{Kind, centrifuge};
+
+use crate::{
+    encode::Encoder,
+    hub::{Channel, Form},
+};
+
+/// What is published, before its channel has numbered it.
+#[derive(Clone, Debug, Default)]
+pub struct Message {
+    /// Text or binary.
+    pub kind: Kind,
+    /// The bytes.
+    pub payload: Arc<[u8]>,
+    /// What it is the latest value of, in a channel with keys.
+    pub key: Box<str>,
+    /// Names and values beside the payload.
+    pub tags: Box<[(Box<str>, Box<str>)]>,
+    /// Who published it, where that was a client that says so.
+    pub publisher: Option<Arc<ClientInfo>>,
+}
+
+impl Message {
+    /// A payload alone.
+    pub fn new(kind: Kind, payload: &[u8]) -> Message {
+        Message { kind, payload: payload.into(), ..Message::default() }
+    }
+}
+
+/// Who a client is, as others are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClientInfo {
+    /// The user that its token names; empty for an anonymous client.
+    pub user: Box<str>,
+    /// The connection.
+    pub client: Box<str>,
+    /// JSON of the connection's token.
+    pub conn_info: Option<Box<[u8]>>,
+    /// JSON of the subscription's token.
+    pub chan_info: Option<Box<[u8]>>,
+}
+
+impl ClientInfo {
+    /// As the client protocol has it.
+    pub fn lend(&self) -> centrifuge::ClientInfo<'_> {
+        centrifuge::ClientInfo {
+            user: &self.user,
+            client: &self.client,
+            conn_info: self.conn_info.as_deref(),
+            chan_info: self.chan_info.as_deref(),
+        }
+    }
+}
+
+/// How many clients and how many users these are.
+pub fn count(present: &[Arc<ClientInfo>]) -> (u32, u32) {
+    let users: HashSet<&str> = present.iter().map(|info| &*info.user).collect();
+    (present.len() as u32, users.len() as u32)
+}
 
 /// A numbered message of a channel.
 #[derive(Debug)]
 pub struct Publication {
-    pub(super) offset: u64,
-    kind: Kind,
+    offset: u64,
+    message: Message,
     published: Instant,
-    /// The whole frame, header and payload.
-    plain: Box<[u8]>,
-    header_bytes: usize,
-    /// The frame in each encoding but the plain one, made by the first worker that needs it.
-    encoded: [OnceLock<Box<[u8]>>; Encoding::COUNT - 1],
+    /// Where it was published, if that is another channel, and its offset there.
+    source: Option<(Arc<str>, u64)>,
+    /// It is neither recovered nor in any history.
+    pub(super) skip_history: bool,
+    frames: Mutex<Vec<Frame>>,
+}
+
+/// A publication in a form.
+#[derive(Debug)]
+struct Frame {
+    form: Form,
+    /// The offset of the publication that a delta is based on; 0: it is in full.
+    base: u64,
+    bytes: Arc<[u8]>,
 }
 
 impl Publication {
-    pub(super) fn new(kind: Kind, payload: &[u8]) -> Publication {
-        let header = FrameHeader::whole(OpCode::from(kind), payload.len());
-        let header_bytes = header.encode().1;
-        let mut plain = Vec::with_capacity(header_bytes + payload.len());
-        write_frame(header, payload, &mut plain);
-        Publication { offset: 0, kind, published: Instant::now(), plain: plain.into(), header_bytes, encoded: Default::default() }
+    pub(super) fn new(offset: u64, message: Message, published: Instant) -> Publication {
+        Publication { offset, message, published, source: None, skip_history: false, frames: Mutex::default() }
+    }
+
+    /// The same as a pattern has it, which holds the newest of each channel.
+    pub(super) fn forwarded(&self, offset: u64, channel: &Arc<str>) -> Publication {
+        // A key of a channel with keys stays apart.
+        let key = if self.key().is_empty() { (**channel).into() } else { format!("{channel}\n{}", self.key()).into() };
+        let message = Message { key, ..self.message.clone() };
+        Publication { source: Some((Arc::clone(channel), self.offset)), ..Publication::new(offset, message, self.published) }
+    }
+
+    /// Where it was published, if that is another channel than the one it is in now, and its offset there.
+    pub fn source(&self) -> Option<(&str, u64)> {
+        self.source.as_ref().map(|(channel, offset)| (&**channel, *offset))
     }
 
     /// Its number in the channel.
@@ -41,38 +116,33 @@ impl Publication {
         self.published
     }
 
-    /// The bytes that were published.
-    pub fn payload(&self) -> &[u8] {
-        &self.plain[self.header_bytes..]
+    /// What was published.
+    pub fn message(&self) -> &Message {
+        &self.message
     }
 
-    /// Text or binary.
-    pub fn kind(&self) -> Kind {
-        self.kind
+    /// See [`Message::key`].
+    pub fn key(&self) -> &str {
+        &self.message.key
     }
 
     /// What it counts against limits, in bytes.
     pub fn bytes(&self) -> usize {
-        self.plain.len() + size_of::<Publication>()
+        let Message { payload, key, tags, .. } = &self.message;
+        let tags: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
+        payload.len() + key.len() + tags + size_of::<Publication>()
     }
 
-    /// Makes sure that [`frame`](Publication::frame) has this encoding.
-    pub fn encode(&self, encoding: Encoding, encoder: &mut Encoder) {
-        if let Some(frame) = Self::slot(encoding).map(|slot| &self.encoded[slot]) {
-            frame.get_or_init(|| {
-                let mut frame = Vec::new();
-                encoder.message(self.kind, self.payload(), encoding, &mut frame);
-                frame.into()
-            });
+    /// The whole frame in a form; made by the first worker that needs it. `base` is the publication before it, where the form takes deltas.
+    pub fn frame(&self, channel: &Channel, form: Form, base: Option<&Publication>, encoder: &mut Encoder) -> Arc<[u8]> {
+        let based_on = base.map_or(0, |base| base.offset);
+        let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = frames.iter().find(|known| (known.form, known.base) == (form, based_on)) {
+            return Arc::clone(&known.bytes);
         }
-    }
-
-    /// The frame in an encoding; plain where it has not been encoded, which is what every connection understands.
-    pub fn frame(&self, encoding: Encoding) -> &[u8] {
-        Self::slot(encoding).and_then(|slot| self.encoded[slot].get()).unwrap_or(&self.plain)
-    }
-
-    fn slot(encoding: Encoding) -> Option<usize> {
-        (encoding as usize).checked_sub(Encoding::Deflated as usize)
+        let frame = encoder.frame(form.encoding, |differ, message| form.write(self, channel, base, differ, message));
+        let bytes: Arc<[u8]> = frame.into();
+        frames.push(Frame { form, base: based_on, bytes: Arc::clone(&bytes) });
+        bytes
     }
 }

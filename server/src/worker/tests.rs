@@ -12,7 +12,12 @@ use proptest::prelude::*;
 use socket2::{Domain, Socket, Type};
 
 use super::*;
-use crate::{config, hub::Hub, metrics::Metrics};
+use crate::{
+    auth::Verifier,
+    config,
+    hub::{Hub, Message},
+    metrics::Metrics,
+};
 
 const OUTBOX_BYTES_MAX: usize = 4096;
 /// Two without delay and one that waits for its next multiple of 10 ms.
@@ -117,7 +122,8 @@ impl World {
         let mailbox = Arc::new(Mailbox::new(config.limits.mailbox_bytes_max));
         let hub = Arc::new(Hub::new(config.hub.clone(), vec![Arc::clone(&mailbox)]));
         let metrics = Arc::<Metrics>::default();
-        let context = Context::new(&config, 0, &hub, Arc::clone(&metrics), &[]);
+        let verifier = Arc::new(Verifier::new(&config.auth).unwrap());
+        let context = Context::new(&config, 0, &hub, &verifier, Arc::clone(&metrics), &[]);
         let worker = Worker::new(&config, context, mailbox, Arc::new(Room::new(100)));
         let listener = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         // The smallest buffer the kernel gives, so that it soon refuses; accepted sockets inherit it.
@@ -175,7 +181,8 @@ impl World {
             Step::Publish { channel, padding } => {
                 self.offsets[channel] += 1;
                 let payload = format!("{} {}", self.offsets[channel], "x".repeat(padding));
-                let position = self.hub.publish(CHANNELS[channel], Kind::Text, payload.as_bytes()).unwrap();
+                let position =
+                    self.hub.publish(CHANNELS[channel], Message::new(Kind::Text, payload.as_bytes()), false, Instant::now()).unwrap();
                 assert_eq!(position.offset, self.offsets[channel]);
             }
             Step::Subscribe { client, channel } => self.subscribe(client, channel),

@@ -1,7 +1,8 @@
-// The demo page: opens one WebSocket per channel and shows what arrives, how often, and how old it is.
+// The demo page: subscribes through the Centrifuge protocol's own SDK and shows what arrives, how often, how old it is, and how
+// much the server skipped on our behalf.
 //
 // What arrives is kept at once; what is shown is drawn once per animation frame. The wire forms are those of
-// server/src/demo/feeds.rs.
+// server/src/demo/feeds.rs. `Centrifuge` comes from centrifuge.js, which is npm's, unchanged.
 
 const SYMBOLS = ["AAPL", "AMD", "AMZN", "AVGO", "GOOGL", "META", "MSFT", "NFLX", "NVDA", "TSLA"];
 const WORLD = { width: 1600, height: 900, unitsPerPoint: 32 };
@@ -9,8 +10,8 @@ const WORLD = { width: 1600, height: 900, unitsPerPoint: 32 };
 const RATE_WINDOW_MS = 2000;
 const LATE_MS = 250;
 const STALLED_MS = 1000;
-const RETRY_FIRST_MS = 250;
-const RETRY_MAX_MS = 15000;
+const RETRY_MAX_MS = 5000;
+const COUNT_AFTER_MS = 200;
 
 const byId = (id) => document.getElementById(id);
 const calm = matchMedia("(prefers-reduced-motion: reduce)");
@@ -21,21 +22,28 @@ const COLORS = Object.fromEntries(
   ["up", "down", "tile", "line", "muted", "prices", "frames"].map((name) => [name, styles.getPropertyValue(`--${name}`)]),
 );
 
-/** What came in during the last RATE_WINDOW_MS. */
+/** What came in: in all, a second over the last RATE_WINDOW_MS, and how old the newest is. */
 class Meter {
+  total = 0;
   #entries = [];
+  #time = NaN;
 
-  add(bytes) {
-    this.#entries.push({ at: performance.now(), bytes });
+  /** Takes what was made at `time`, a Unix time in milliseconds. */
+  add(time, amount = 1) {
+    this.total += amount;
+    this.#entries.push({ at: performance.now(), amount });
+    this.#time = time;
     this.#prune();
   }
 
-  /** Messages and payload bytes a second. */
-  read() {
+  get perSecond() {
     this.#prune();
-    const bytes = this.#entries.reduce((sum, entry) => sum + entry.bytes, 0);
-    const perSecond = 1000 / RATE_WINDOW_MS;
-    return { messages: this.#entries.length * perSecond, bytes: bytes * perSecond };
+    return (this.#entries.reduce((sum, { amount }) => sum + amount, 0) * 1000) / RATE_WINDOW_MS;
+  }
+
+  /** Milliseconds; NaN before anything came. */
+  get age() {
+    return Date.now() - this.#time;
   }
 
   #prune() {
@@ -44,47 +52,77 @@ class Meter {
   }
 }
 
-/** One channel's socket, opened again whenever it closes. `show(data)` keeps a message and returns its time. */
+const wire = new Meter();
+
+/** The SDK's socket, its text counted; all of it is ASCII. */
+class MeteredSocket extends WebSocket {
+  constructor(...parameters) {
+    super(...parameters);
+    this.addEventListener("message", ({ data }) => wire.add(Date.now(), data.length));
+  }
+}
+
+const endpoint = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/connection/websocket`;
+const client = new Centrifuge(endpoint, { websocket: MeteredSocket, maxReconnectDelay: RETRY_MAX_MS });
+
+/** A panel's subscription. `show(data)` keeps an update and returns its time. */
 class Feed {
-  received = 0;
-  live = false;
   meter = new Meter();
-  #time = NaN;
-  #failures = 0;
+  /** Updates that the server left out: offsets rise by one for each that was published. */
+  skipped = 0;
+  /** Updates a second, for each key, that the server granted; 0: all. */
+  rate = 0;
+  /** Updates published while we were away; NaN where the server does not know, `undefined` before we were. */
+  missed = undefined;
+  #position = { offset: NaN, epoch: "" };
+  #panel;
+  #subscription;
 
-  constructor(channel, show) {
+  constructor(panel, channel, show) {
+    this.#panel = panel;
     this.channel = channel;
-    this.show = show;
-    this.#connect();
+    // Recoverable: the SDK remembers our position, and on its return asks for what is newer.
+    this.#subscription = client.newSubscription(channel, { recoverable: true, data: this.#wish });
+    this.#subscription.on("subscribed", (context) => this.#begin(context));
+    this.#subscription.on("publication", ({ data, offset }) => {
+      this.meter.add(show(data));
+      if (offset <= this.#position.offset) return;
+      this.skipped += offset - this.#position.offset - 1;
+      this.#position.offset = offset;
+    });
+    this.#subscription.subscribe();
+    panel.querySelector(".rates").addEventListener("change", () => this.#changeRate());
   }
 
-  /** Milliseconds since what is shown was made; NaN before the first message. */
-  get age() {
-    return Date.now() - this.#time;
+  get live() {
+    return this.#subscription.state === "subscribed";
   }
 
-  #connect() {
-    const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/raw/${this.channel}`);
-    socket.binaryType = "arraybuffer";
-    socket.onmessage = ({ data }) => this.#receive(data);
-    socket.onclose = () => this.#retry();
+  draw() {
+    drawVitals(this.#panel.querySelector(".vitals"), this.meter, this.rate);
+    setText(this.#panel.querySelector(".skipped"), number.format(this.skipped));
   }
 
-  #receive(data) {
-    this.live = true;
-    this.#failures = 0;
-    this.received += 1;
-    this.meter.add(data.byteLength ?? data.length);
-    this.#time = this.show(data);
+  #begin({ streamPosition, wasRecovering, recovered, data }) {
+    this.rate = data.rate;
+    const goesOn = recovered && streamPosition.epoch === this.#position.epoch;
+    if (wasRecovering) this.missed = goesOn ? streamPosition.offset - this.#position.offset : NaN;
+    if (!goesOn) this.#position = streamPosition;
   }
 
-  /** Waits twice as long after each failure, less a random part, so that a server's clients do not return as one. */
-  #retry() {
-    this.live = false;
-    const longest = Math.min(RETRY_MAX_MS, RETRY_FIRST_MS * 2 ** this.#failures);
-    this.#failures += 1;
-    setTimeout(() => this.#connect(), longest * (0.5 + Math.random() / 2));
+  get #wish() {
+    return { rate: Number(this.#panel.querySelector(".rates :checked").value) || null };
+  }
+
+  async #changeRate() {
+    const wish = this.#wish;
+    this.#subscription.setData(wish);
+    try {
+      await this.#subscription.ready();
+      this.rate = (await client.rpc("sub.rate", { channel: this.channel, ...wish })).data.rate;
+    } catch {
+      // The connection ended. The next one asks with what was set above.
+    }
   }
 }
 
@@ -117,19 +155,21 @@ function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** Writes a feed's rate and age into the `.rate` and `.age` inside `element`. */
-function drawVitals(element, feed) {
-  const age = feed.age;
-  setText(element.querySelector(".rate"), `${feed.meter.read().messages.toFixed(1)} /s`);
+/** Writes rate and age into the `.rate` and `.age` inside `element`. What comes `rate` times a second may be that much older. */
+function drawVitals(element, meter, rate) {
+  const age = meter.age;
+  const extra = rate > 0 ? 1000 / rate : 0;
+  setText(element.querySelector(".rate"), `${meter.perSecond.toFixed(1)} /s`);
   setText(element.querySelector(".age"), Number.isNaN(age) ? "–" : `${number.format(age)} ms`);
-  element.classList.toggle("late", age >= LATE_MS && age < STALLED_MS);
-  element.classList.toggle("stalled", age >= STALLED_MS);
+  element.classList.toggle("late", age >= LATE_MS + extra && age < STALLED_MS + extra);
+  element.classList.toggle("stalled", age >= STALLED_MS + extra);
 }
 
 /** One stock: `{"s": symbol, "p": price, "d": change since the opening, "t": Unix ms}`. */
 class Tile {
   static HISTORY = 160;
 
+  meter = new Meter();
   #prices = [];
   #change = 0;
   #flashed = { price: NaN, until: 0 };
@@ -143,19 +183,18 @@ class Tile {
     this.percentText = this.element.querySelector(".percent");
     byId("tiles").append(this.element);
     this.surface = new Surface(this.element.querySelector("canvas"));
-    this.feed = new Feed(`ticker:${symbol}`, (data) => this.#keep(JSON.parse(data)));
   }
 
-  #keep({ p, d, t }) {
+  keep({ p, d, t }) {
+    this.meter.add(t);
     this.#prices.push(p);
     if (this.#prices.length > Tile.HISTORY) this.#prices.shift();
     this.#change = d;
     this.surface.stale = true;
-    return t;
   }
 
-  draw(now) {
-    drawVitals(this.vitals, this.feed);
+  draw(now, rate) {
+    drawVitals(this.vitals, this.meter, rate);
     if (!this.surface.stale || this.#prices.length === 0) return;
     const price = this.#prices.at(-1);
     const change = this.#change;
@@ -208,6 +247,28 @@ class Tile {
   }
 }
 
+/** The prices: one channel, in which each symbol is a key. */
+class Market {
+  #tiles = new Map(SYMBOLS.map((symbol) => [symbol, new Tile(symbol)]));
+
+  constructor() {
+    this.feed = new Feed(byId("market"), "ticker:demo", (update) => {
+      this.#tiles.get(update.s)?.keep(update);
+      return update.t;
+    });
+  }
+
+  /** The age of the price that is oldest. */
+  get age() {
+    return Math.max(...Array.from(this.#tiles.values(), (tile) => tile.meter.age));
+  }
+
+  draw(now) {
+    this.feed.draw();
+    for (const tile of this.#tiles.values()) tile.draw(now, this.feed.rate);
+  }
+}
+
 /** The game world: binary frames, their layout as documented at `World::encode` in feeds.rs. */
 class World {
   static TRAIL_FRAMES = 14;
@@ -215,18 +276,16 @@ class World {
 
   #frames = [];
   #frame = NaN;
-  #skipped = 0;
 
   constructor() {
-    this.surface = new Surface(byId("world"));
-    this.feed = new Feed("game:world", (data) => this.#keep(new DataView(data)));
+    this.surface = new Surface(byId("canvas"));
+    // In JSON bytes travel as base64.
+    const view = (data) => new DataView(Uint8Array.from(atob(data), (byte) => byte.charCodeAt(0)).buffer);
+    this.feed = new Feed(byId("world"), "game:world", (data) => this.#keep(view(data)));
   }
 
   #keep(view) {
-    const frame = view.getUint32(8, true);
-    if (frame > this.#frame) this.#skipped += frame - this.#frame - 1;
-    this.#frame = frame;
-
+    this.#frame = view.getUint32(8, true);
     const bodies = [];
     for (let at = 12; at < view.byteLength; at += 6) {
       bodies.push({
@@ -243,10 +302,9 @@ class World {
   }
 
   draw() {
-    drawVitals(byId("world-vitals"), this.feed);
+    this.feed.draw();
     if (!this.surface.stale || this.#frames.length === 0) return;
     setText(byId("frame"), number.format(this.#frame));
-    setText(byId("skipped"), number.format(this.#skipped));
 
     const context = this.surface.begin();
     const scale = this.surface.width / WORLD.width;
@@ -368,37 +426,62 @@ class AgeChart {
   }
 }
 
-const tiles = SYMBOLS.map((symbol) => new Tile(symbol));
+const market = new Market();
 const world = new World();
 const chart = new AgeChart();
-const feeds = [...tiles.map((tile) => tile.feed), world.feed];
+const feeds = [market.feed, world.feed];
+countVisitors();
+client.connect();
 
-function drawTotals() {
-  const rates = feeds.map((feed) => feed.meter.read());
-  const sum = (values) => values.reduce((total, value) => total + value, 0);
-  setText(byId("messages"), sum(rates.map((rate) => rate.messages)).toFixed(0));
-  setText(byId("payload"), (sum(rates.map((rate) => rate.bytes)) / 1024).toFixed(1));
-  setText(byId("received"), number.format(sum(feeds.map((feed) => feed.received))));
+byId("switch").addEventListener("click", () => (client.state === "disconnected" ? client.connect() : client.disconnect()));
+
+/** Shows how many pages are open: presence, asked for again when somebody has come or gone, and once where many have. */
+function countVisitors() {
+  const visitors = client.newSubscription("demo:visitors", { joinLeave: true });
+  let timer;
+  const count = async () => {
+    try {
+      setText(byId("visitors"), number.format((await visitors.presenceStats()).numClients));
+    } catch {
+      // The connection ended. The next one counts again.
+    }
+  };
+  const countSoon = () => {
+    clearTimeout(timer);
+    timer = setTimeout(count, COUNT_AFTER_MS);
+  };
+  visitors.on("subscribed", count).on("join", countSoon).on("leave", countSoon);
+  visitors.subscribe();
+}
+
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
+function drawMasthead() {
+  setText(byId("updates"), sum(feeds.map((feed) => feed.meter.perSecond)).toFixed(0));
+  setText(byId("text"), (wire.perSecond / 1024).toFixed(1));
+  setText(byId("received"), number.format(sum(feeds.map((feed) => feed.meter.total))));
 
   const root = document.documentElement.dataset;
-  const live = feeds.filter((feed) => feed.live).length;
-  if (live === feeds.length) root.state = "live";
-  else if (root.state === "live") root.state = "reconnecting";
-  setText(byId("state"), `${root.state} ${live}/${feeds.length}`);
+  if (client.state === "disconnected") root.state = "disconnected";
+  else if (feeds.every((feed) => feed.live)) root.state = "live";
+  else if (root.state !== "connecting") root.state = "reconnecting";
+  setText(byId("state"), root.state);
+  setText(byId("switch"), root.state === "disconnected" ? "Connect" : "Disconnect");
+
+  const missed = sum(feeds.map((feed) => feed.missed));
+  if (feeds.some((feed) => feed.missed === undefined)) setText(byId("return"), "");
+  else if (Number.isNaN(missed)) setText(byId("return"), "back: a new server, from its latest values");
+  else setText(byId("return"), `back: recovered, the latest of ${number.format(missed)} updates`);
 }
 
 function draw(now) {
-  tiles.forEach((tile) => tile.draw(now));
+  market.draw(now);
   world.draw();
-  chart.draw(now, Math.max(...tiles.map((tile) => tile.feed.age)), world.feed.age);
-  drawTotals();
+  chart.draw(now, market.age, world.feed.meter.age);
+  drawMasthead();
   requestAnimationFrame(draw);
 }
 requestAnimationFrame(draw);
 
-/** For tests and the curious: messages received so far, by channel. */
-window.fantailDemo = {
-  get received() {
-    return Object.fromEntries(feeds.map((feed) => [feed.channel, feed.received]));
-  },
-};
+/** For tests and the curious: each feed by its channel. */
+window.fantailDemo = { feeds: Object.fromEntries(feeds.map((feed) => [feed.channel, feed])) };

@@ -1,0 +1,266 @@
+//! What a client subscribes to: who may, from where on, and at which rate.
+
+use std::sync::Arc;
+
+use fantail_codec::centrifuge::{
+    Connect, Data, ErrorReply, ExpiryResult, Format, Publication, Reply, Subscribe, SubscribeResult, Target, fossil::Differ,
+};
+use serde::Deserialize;
+
+use super::{Client, Failure, Outcome, Replies, Wire, now};
+use crate::{
+    auth::{ConnectionClaims, SubscribeOptions, SubscriptionClaims, TokenError},
+    config::{Access, ChannelOptions},
+    context::Context,
+    hub::{self, ClientInfo, Form, Shape, Snapshot, Start},
+    session::{codes, is_allowed},
+    subscribers::Wish,
+};
+
+/// One of a client's subscriptions.
+#[derive(Debug)]
+pub struct Subscription {
+    /// The worker's number for it.
+    pub number: u64,
+    /// When its token ends, in seconds since 1970.
+    pub expires: Option<u64>,
+    /// As what it is among those present, if it is.
+    pub present: Option<Arc<ClientInfo>>,
+}
+
+/// A subscription as the client is told of it.
+pub struct Granted {
+    pub channel: Arc<str>,
+    pub snapshot: Snapshot,
+    /// Its data are text.
+    pub as_text: bool,
+    id: Option<i64>,
+    offset: u64,
+    recoverable: bool,
+    positioned: bool,
+    was_recovering: bool,
+    expiry: ExpiryResult,
+    data: Option<Box<str>>,
+    epoch: String,
+}
+
+/// What a client may wish for in `data`.
+#[derive(Deserialize)]
+struct Wanted {
+    #[serde(default)]
+    rate: Option<u32>,
+}
+
+/// Bits of `flag`.
+const BY_ID: i64 = 1;
+const REJECT_UNRECOVERED: i64 = 2;
+
+impl Client {
+    pub(super) fn subscribe(&mut self, id: u32, subscribe: &Subscribe<'_>, wire: &mut Wire<'_>, replies: &mut Replies<'_>) -> Outcome {
+        let claims = self.may_subscribe(subscribe, wire.context)?;
+        let granted = self.grant(subscribe, &claims, wire)?;
+        let mut made = vec![Vec::new(); granted.snapshot.publications.len()];
+        let result = granted.result(self.format, wire.context.encoder.differ(), &mut made);
+        replies.write(id, &Reply::Subscribe(result));
+        Ok(())
+    }
+
+    /// What the client's token says, if it may subscribe.
+    fn may_subscribe(&self, subscribe: &Subscribe<'_>, context: &Context) -> Result<SubscriptionClaims, Failure> {
+        if subscribe.kind != 0 {
+            return Err(codes::NOT_AVAILABLE.into());
+        }
+        if !subscribe.token.is_empty() {
+            return context.verifier.subscription(subscribe.token, subscribe.channel, &self.info.user, now()).map_err(
+                |error| match error {
+                    TokenError::Expired => codes::TOKEN_EXPIRED.into(),
+                    TokenError::Invalid(_) => codes::PERMISSION_DENIED.into(),
+                },
+            );
+        }
+        if !self.is_allowed(context.hub.access(subscribe.channel)) {
+            return Err(codes::PERMISSION_DENIED.into());
+        }
+        Ok(SubscriptionClaims::default())
+    }
+
+    /// Whether this is allowed to the client without a token for the channel.
+    pub(super) fn is_allowed(&self, access: Access) -> bool {
+        is_allowed(if self.info.user.is_empty() { Access::Anyone } else { Access::Users }, access)
+    }
+
+    fn grant(
+        &mut self,
+        subscribe: &Subscribe<'_>,
+        claims: &SubscriptionClaims,
+        wire: &mut Wire<'_>,
+    ) -> Result<Granted, ErrorReply<'static>> {
+        let channel = subscribe.channel;
+        if self.subscriptions.contains_key(channel) {
+            return Err(codes::ALREADY_SUBSCRIBED);
+        }
+        if self.subscriptions.len() >= wire.context.subscriptions_max {
+            return Err(codes::LIMIT_EXCEEDED);
+        }
+        let options = Arc::clone(wire.context.hub.options(channel));
+        let (rate, rate_data) = granted_rate(&options, subscribe.data)?;
+        let overrides = claims.options.overrides;
+        let as_text = subscribe.delta == "fossil" && options.delta;
+        // With Protobuf centrifuge-js compares the numbers by identity, and so finds no channel for them.
+        let by_id = subscribe.flag & BY_ID != 0 && self.format == Format::Json;
+        let has_history = options.history_size > 0;
+        let recoverable = overrides.recover.unwrap_or(has_history || (subscribe.recoverable && options.last_value));
+        let positioned = recoverable || overrides.position.unwrap_or(subscribe.positioned);
+        let start = match (subscribe.recover, subscribe.epoch) {
+            (false, _) => Start::Fresh,
+            (true, "") => Start::After(subscribe.offset, None),
+            (true, epoch) => Start::After(subscribe.offset, Some(epoch.parse().unwrap_or(hub::Epoch::UNKNOWN))),
+        };
+        let form = Form { shape: Shape::Push { format: self.format, by_id, delta: as_text }, encoding: wire.encoding };
+        let wish = Wish { form, rate, start, join_leave: subscribe.join_leave && options.join_leave, positioned };
+        let (number, snapshot) = wire.join(channel, wish).map_err(codes::of_hub)?;
+        let joined = Arc::clone(wire.context.subscribers.channel(number));
+        if subscribe.recover && !snapshot.recovered && subscribe.flag & REJECT_UNRECOVERED != 0 {
+            wire.leave(number);
+            return Err(codes::UNRECOVERABLE_POSITION);
+        }
+        let chan_info = claims.options.info.as_deref().map(|info| info.as_bytes().into());
+        let info = match chan_info {
+            Some(_) => Arc::new(ClientInfo { chan_info, ..(*self.info).clone() }),
+            None => Arc::clone(&self.info),
+        };
+        let present = overrides.presence.unwrap_or(options.presence).then(|| Arc::clone(&info));
+        if let Some(info) = &present {
+            wire.context.hub.enter(&joined, info, overrides.join_leave.unwrap_or(options.join_leave));
+        }
+        let name = Arc::clone(joined.name());
+        self.subscriptions.insert(Arc::clone(&name), Subscription { number, expires: claims.expires, present });
+        Ok(Granted {
+            channel: name,
+            id: by_id.then(|| joined.id() as i64),
+            as_text,
+            // Each publication that was missed moves the client on from where it was, so that it can be cut off among them.
+            offset: if subscribe.recover && snapshot.recovered && !snapshot.publications.is_empty() {
+                subscribe.offset
+            } else {
+                snapshot.position.offset
+            },
+            recoverable,
+            positioned,
+            was_recovering: subscribe.recover,
+            expiry: self.expiry(claims.expires, now()),
+            data: claims.options.data.clone().or(rate_data),
+            epoch: snapshot.position.epoch.to_string(),
+            snapshot,
+        })
+    }
+
+    /// The subscriptions that the connection's token brings: all of them, or else there is no connection.
+    pub(super) fn subscribe_by_token(
+        &mut self,
+        claims: &ConnectionClaims,
+        connect: &Connect<'_>,
+        wire: &mut Wire<'_>,
+    ) -> Result<Vec<Granted>, Failure> {
+        let options = SubscribeOptions::default();
+        let listed: Vec<(&str, &SubscribeOptions)> = match claims.subs.is_empty() {
+            true => claims.channels.iter().map(|channel| (channel.as_str(), &options)).collect(),
+            false => claims.subs.iter().map(|(channel, options)| (channel.as_str(), options)).collect(),
+        };
+        let mut granted = Vec::new();
+        for (channel, options) in listed {
+            let known = connect.subs.iter().find(|(known, _)| *known == channel).map(|(_, subscribe)| subscribe.clone());
+            let subscribe = Subscribe { channel, ..known.unwrap_or_default() };
+            let claims = SubscriptionClaims { options: options.clone(), ..SubscriptionClaims::default() };
+            match self.grant(&subscribe, &claims, wire) {
+                Ok(subscription) => granted.push(subscription),
+                Err(codes::ALREADY_SUBSCRIBED) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(granted)
+    }
+
+    pub(super) fn unsubscribe(&mut self, id: u32, channel: &str, wire: &mut Wire<'_>, replies: &mut Replies<'_>) -> Outcome {
+        if let Some(known) = self.subscriptions.remove(channel) {
+            self.exit(&known, wire.context);
+            wire.leave(known.number);
+        }
+        replies.write(id, &Reply::Unsubscribe);
+        Ok(())
+    }
+
+    /// Changes how often a subscription is updated; returns what the client is told.
+    pub(super) fn change_rate(&mut self, channel: &str, data: &[u8], wire: &mut Wire<'_>) -> Result<Box<str>, ErrorReply<'static>> {
+        let known = self.subscriptions.get(channel).ok_or(codes::PERMISSION_DENIED)?;
+        let (rate, told) = granted_rate(wire.context.hub.options(channel), data)?;
+        wire.change_rate(known.number, rate);
+        Ok(told.unwrap_or_else(|| rate_data(rate)))
+    }
+
+    /// Is no longer present where it was.
+    pub(super) fn exit(&self, known: &Subscription, context: &Context) {
+        if known.present.is_some() {
+            let channel = Arc::clone(context.subscribers.channel(known.number));
+            context.hub.exit(&channel, &self.info.client, channel.options().join_leave);
+        }
+    }
+}
+
+impl Granted {
+    /// Takes what the client begins with, unless that is what it missed.
+    pub fn take_unrecovered(&mut self) -> Vec<Arc<hub::Publication>> {
+        if self.is_recovered() { Vec::new() } else { std::mem::take(&mut self.snapshot.publications) }
+    }
+
+    /// Where its publications go.
+    pub fn target(&self) -> Target<'_> {
+        self.id.map_or(Target::Channel(&self.channel), Target::Id)
+    }
+
+    fn is_recovered(&self) -> bool {
+        self.was_recovering && self.snapshot.recovered
+    }
+
+    /// As the protocol has it.
+    pub fn result<'a>(&'a self, format: Format, differ: &mut Differ, made: &'a mut [Vec<u8>]) -> SubscribeResult<'a> {
+        let publications = self.snapshot.publications.iter().zip(made);
+        let publications: Vec<Publication<'a>> =
+            publications.map(|(publication, made)| hub::lend(publication, format, None, self.as_text, differ, made)).collect();
+        SubscribeResult {
+            expiry: self.expiry,
+            recoverable: self.recoverable,
+            positioned: self.positioned,
+            epoch: &self.epoch,
+            offset: self.offset,
+            was_recovering: self.was_recovering,
+            recovered: self.is_recovered(),
+            publications,
+            data: self.data.as_deref().map(|data| Data::Raw(data.as_bytes())),
+            delta: self.as_text,
+            id: self.id,
+        }
+    }
+}
+
+/// The class of subscribers that a wish falls into: the fastest that is not faster than the wish, or else the slowest. What the client
+/// is told, if it wished.
+fn granted_rate(options: &ChannelOptions, data: &[u8]) -> Result<(u32, Option<Box<str>>), ErrorReply<'static>> {
+    if data.is_empty() {
+        return Ok((0, None));
+    }
+    // Other data are the application's.
+    let Ok(fields) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(data) else { return Ok((0, None)) };
+    if !fields.contains_key("rate") {
+        return Ok((0, None));
+    }
+    let wanted: Wanted = serde_json::from_slice(data).map_err(|_| codes::BAD_REQUEST)?;
+    let Some(wanted) = wanted.rate.filter(|&wanted| wanted > 0) else { return Ok((0, Some(rate_data(0)))) };
+    let granted = options.rates.iter().rev().find(|&&rate| rate <= wanted).or(options.rates.first()).copied().unwrap_or(0);
+    Ok((granted, Some(rate_data(granted))))
+}
+
+/// 0: every publication.
+fn rate_data(rate: u32) -> Box<str> {
+    format!("{{\"rate\":{rate}}}").into()
+}

@@ -1,0 +1,259 @@
+//! What a message means, chosen by path at the upgrade: it is sent back, published as it is, or a command of a protocol. A session knows its connection
+//! as a [`Wire`]. Imports `context` and what that has.
+
+mod client;
+mod codes;
+mod stream;
+
+use std::{borrow::Cow, rc::Rc, sync::Arc, time::SystemTime};
+
+use fantail_codec::{
+    CloseCode, Kind,
+    centrifuge::{Format, SUBPROTOCOLS},
+};
+
+pub use client::Client;
+pub use codes::Disconnect;
+pub use stream::{Refusal, Stream};
+
+use crate::{
+    auth::TokenError,
+    config::Access,
+    context::Context,
+    encode::Encoding,
+    hub::{Channel, Form, HubError, Message, Publication, Shape, Snapshot, Start},
+    outbox::{Queued, Shared},
+    route::Route,
+    subscribers::Wish,
+};
+
+/// What goes on above a WebSocket.
+#[derive(Debug)]
+pub enum Session {
+    /// Every message is sent back.
+    Echo,
+    /// Messages are published, if the channel allows that; the channel's publications come as they are.
+    Raw(Raw),
+    /// Publications of several channels, each with its channel's name.
+    Stream(Box<Stream>),
+    /// The client protocol of Centrifuge.
+    Client(Box<Client>),
+}
+
+/// One channel, without a protocol.
+#[derive(Debug)]
+pub struct Raw {
+    subscription: u64,
+    /// What the client may do there.
+    level: Access,
+}
+
+/// The token of a client without the client protocol, for a connection or for one channel. It is looked at when a channel is joined.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bearer(pub Option<Box<str>>);
+
+impl Bearer {
+    /// The most that it lets its client do in a channel.
+    fn level(&self, channel: &str, context: &Context) -> Result<Access, TokenError> {
+        self.0.as_ref().map_or(Ok(Access::Anyone), |token| context.verifier.bearer(token, channel, now()))
+    }
+}
+
+/// Whether somebody of this level may do what that many may.
+fn is_allowed(level: Access, access: Access) -> bool {
+    access != Access::Nobody && level <= access
+}
+
+/// Seconds since 1970.
+fn now() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Why we close a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Close {
+    /// The code.
+    pub code: CloseCode,
+    /// A short text.
+    pub reason: Cow<'static, str>,
+}
+
+impl Close {
+    fn new(code: CloseCode, reason: &'static str) -> Close {
+        Close { code, reason: reason.into() }
+    }
+}
+
+/// What a session may touch of its connection.
+pub struct Wire<'a> {
+    /// The connection's key.
+    pub key: usize,
+    /// What this turn has queued for it.
+    pub queued: &'a mut Queued,
+    /// How it takes messages.
+    pub encoding: Encoding,
+    /// Bytes that may wait before its subscriptions are relieved of them.
+    pub slow_bytes_max: &'a mut u32,
+    /// What the worker's connections share.
+    pub context: &'a mut Context,
+}
+
+impl Session {
+    /// Begins the session that a route leads to; where it cannot begin, says with what status and text to refuse instead.
+    ///
+    /// # Errors
+    /// The status and the text.
+    pub fn open(route: &Route, bearer: Bearer, subprotocol: Option<&str>, wire: &mut Wire<'_>) -> Result<Session, (u16, &'static str)> {
+        const NAME: (u16, &str) = (404, "expected a channel name of 1 to 255 bytes\n");
+        const ROOM: (u16, &str) = (503, "this server has no room for another channel\n");
+        const DENIED: (u16, &str) = (403, "this channel is not for everyone\n");
+        const LIMIT: (u16, &str) = (403, "expected fewer channels\n");
+        const TOKEN: (u16, &str) = (401, "expected a valid token, or none\n");
+        match route {
+            Route::Raw(channel) => {
+                let level = bearer.level(channel, wire.context).map_err(|_| TOKEN)?;
+                if !is_allowed(level, wire.context.hub.access(channel)) {
+                    return Err(DENIED);
+                }
+                let joined = wire.join_raw(channel, Shape::Raw).map_err(|error| if error == HubError::Name { NAME } else { ROOM });
+                joined.map(|subscription| Session::Raw(Raw { subscription, level }))
+            }
+            Route::Stream(channels) => {
+                let mut stream = Box::new(Stream::new(bearer));
+                let added = channels.iter().try_for_each(|channel| stream.add(channel, wire));
+                let Err(refusal) = added else { return Ok(Session::Stream(stream)) };
+                stream.end(wire.context);
+                Err(match refusal {
+                    Refusal::Hub(HubError::Name) => NAME,
+                    Refusal::Hub(_) => ROOM,
+                    Refusal::Denied => DENIED,
+                    Refusal::Limit => LIMIT,
+                    Refusal::Token => TOKEN,
+                })
+            }
+            Route::Client { native_pings, protobuf } => {
+                let chosen = SUBPROTOCOLS.iter().find(|(name, _)| subprotocol == Some(name)).map(|(_, format)| *format);
+                let format = chosen.unwrap_or(if *protobuf { Format::Protobuf } else { Format::Json });
+                Ok(Session::Client(Box::new(Client::new(format, *native_pings))))
+            }
+            Route::Echo | Route::File(_) | Route::Unknown => Ok(Session::Echo),
+        }
+    }
+
+    /// Whether the peer has said who it is, if it is to.
+    pub fn is_connected(&self) -> bool {
+        match self {
+            Session::Client(client) => client.is_connected(),
+            _ => true,
+        }
+    }
+
+    /// Takes a message.
+    ///
+    /// # Errors
+    /// Why the connection is to be closed.
+    pub fn message(&mut self, kind: Kind, payload: &mut [u8], wire: &mut Wire<'_>) -> Result<(), Close> {
+        match self {
+            Session::Echo => {
+                wire.send(kind, payload);
+                Ok(())
+            }
+            Session::Raw(raw) => {
+                let channel = Arc::clone(wire.context.subscribers.channel(raw.subscription));
+                wire.publish(&channel, raw.level, kind, payload)
+            }
+            Session::Stream(stream) => stream.message(kind, payload, wire),
+            Session::Client(client) => client.message(kind, payload, wire),
+        }
+    }
+
+    /// Why it is closed where the server goes away.
+    pub fn going_away(&self) -> Close {
+        match self {
+            Session::Client(_) => Disconnect::Shutdown.close(),
+            _ => Close::new(CloseCode::GOING_AWAY, ""),
+        }
+    }
+
+    /// Why it is closed where it does not read.
+    pub fn slow() -> Close {
+        Disconnect::Slow.close()
+    }
+
+    /// Leaves all channels.
+    pub fn end(self, context: &mut Context) {
+        match self {
+            Session::Echo => {}
+            Session::Raw(raw) => context.subscribers.leave(raw.subscription, context.now),
+            Session::Stream(stream) => stream.end(context),
+            Session::Client(client) => client.end(context),
+        }
+    }
+}
+
+impl Wire<'_> {
+    /// Queues a message for this connection alone.
+    pub fn send(&mut self, kind: Kind, payload: &[u8]) {
+        let Context { queue, encoder, .. } = &mut *self.context;
+        queue.own(self.queued, |out| encoder.message(kind, payload, self.encoding, out));
+    }
+
+    /// Subscribes to a channel.
+    ///
+    /// # Errors
+    /// [`HubError`]
+    pub fn join(&mut self, channel: &str, wish: Wish) -> Result<(u64, Snapshot), HubError> {
+        let (subscription, snapshot) = self.context.subscribers.join(channel, self.key, wish, self.context.now, self.context.now_ms)?;
+        let slow_bytes_max = self.context.subscribers.channel(subscription).options().slow_bytes_max;
+        *self.slow_bytes_max = (*self.slow_bytes_max).min(slow_bytes_max as u32);
+        Ok((subscription, snapshot))
+    }
+
+    /// Subscribes to a channel, of which every publication is wanted in this shape, and queues what it begins with.
+    ///
+    /// # Errors
+    /// [`HubError`]
+    pub fn join_raw(&mut self, channel: &str, shape: Shape) -> Result<u64, HubError> {
+        let form = Form { shape, encoding: self.encoding };
+        let wish = Wish { form, rate: 0, start: Start::Fresh, join_leave: false, positioned: false };
+        let (subscription, snapshot) = self.join(channel, wish)?;
+        let channel = Arc::clone(self.context.subscribers.channel(subscription));
+        snapshot.publications.iter().for_each(|publication| self.publication(&channel, publication, form, subscription));
+        Ok(subscription)
+    }
+
+    /// Ends a subscription.
+    fn leave(&mut self, subscription: u64) {
+        self.context.subscribers.leave(subscription, self.context.now);
+    }
+
+    /// Moves a subscription to another rate.
+    fn change_rate(&mut self, subscription: u64, rate: u32) {
+        let Context { subscribers, queue, encoder, metrics, .. } = &mut *self.context;
+        if subscribers.change_rate(subscription, rate) {
+            subscribers.catch_up(subscription, self.key, encoder, |shared| {
+                queue.shared(self.queued, shared, subscription);
+                metrics.deliveries.add(1);
+            });
+        }
+    }
+
+    fn publication(&mut self, channel: &Channel, publication: &Publication, form: Form, subscription: u64) {
+        let Context { queue, encoder, metrics, .. } = &mut *self.context;
+        let frame = publication.frame(channel, form, None, encoder);
+        queue.shared(self.queued, &Rc::new(Shared::new(frame, publication.offset(), 1)), subscription);
+        metrics.deliveries.add(1);
+    }
+
+    /// Publishes what a client of this level sent.
+    fn publish(&mut self, channel: &Channel, level: Access, kind: Kind, payload: &[u8]) -> Result<(), Close> {
+        if !is_allowed(level, channel.options().publish) {
+            return Err(Close::new(CloseCode::POLICY_VIOLATION, "clients may not publish to this channel"));
+        }
+        let published = self.context.hub.publish_as_client(channel.name(), Message::new(kind, payload), self.context.now);
+        published.map(drop).map_err(|error| match error {
+            HubError::Overloaded => Close::new(CloseCode::TRY_AGAIN_LATER, "the server is behind; publish again later"),
+            _ => Close::new(CloseCode::INTERNAL_ERROR, "the channel cannot be published to"),
+        })
+    }
+}
