@@ -61,13 +61,13 @@ class Peer(_Announced):
 
 
 class Fantail(_Announced):
-    """`fantail serve` or `fantail demo`. `internal` is HOST:PORT."""
+    """`fantail serve` or `fantail demo`, on any free port or on `listen`. `internal` is HOST:PORT, as `listen` is."""
 
     ANNOUNCEMENT = r"listening edge=(?P<edge>\S+) internal=(?P<internal>\S+) driver=\w+ workers=\d+$"
 
-    def __init__(self, binary: pathlib.Path, command: str, log: pathlib.Path):
+    def __init__(self, binary: pathlib.Path, command: str, log: pathlib.Path, *options, listen: str = "127.0.0.1:0"):
         self.command = command
-        super().__init__([binary, command, "--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"], log)
+        super().__init__([binary, command, "--listen", listen, "--internal", "127.0.0.1:0", *options], log)
         self.internal = self.said["internal"]
 
     def publish_all(self, channel: str, publications: list[dict]) -> None:

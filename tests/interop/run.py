@@ -14,6 +14,7 @@ from functools import partial
 
 import checks
 import load_checks
+import sdk_checks
 from processes import Certificates, Fantail, Haproxy, Nginx, Peer
 
 CLIENTS = pathlib.Path(__file__).parent / "clients"
@@ -22,9 +23,15 @@ WS = ["node", CLIENTS / "ws_client.mjs"]
 WEBSOCKETS = [sys.executable, CLIENTS / "websockets_client.py"]
 AIOHTTP = [sys.executable, CLIENTS / "aiohttp_client.py"]
 CHROMIUM = ["node", CLIENTS / "chromium_client.mjs"]
+CENTRIFUGE_JS = ["node", CLIENTS / "centrifuge" / "main.mjs"]
+CENTRIFUGE_PYTHON = [sys.executable, CLIENTS / "centrifuge_client.py"]
 DEMO_PAGE = ["node", CLIENTS / "demo_page.mjs"]
+SDK = pathlib.Path(__file__).parent / "node_modules" / "centrifuge" / "dist" / "centrifuge.js"
 WS_SERVER = ["node", SERVERS / "ws_server.mjs"]
 WEBSOCKETS_SERVER = [sys.executable, SERVERS / "websockets_server.py"]
+
+JS_SCENARIOS = "connect subscribe history presence tokens size codes server_subscriptions recovery restart delta last_value rates silence"
+PYTHON_SCENARIOS = "connect ask tokens recovery values"
 
 Check = tuple[str, Callable[[], None]]
 
@@ -51,12 +58,15 @@ def main() -> int:
             run(name, check)
             for suite in (
                 plain_answers(demo.edge),
-                browser(demo, folder / "demo.png"),
+                demo_page(partial(Fantail, binary, "demo", folder / "demo-page.log"), folder / "demo.png"),
+                [subscriber("chromium", CHROMIUM, "direct", demo, demo.edge)],
                 subscribers("direct", serve, serve.edge),
                 subscribers("nginx", serve, nginx.address),
                 subscribers("haproxy", serve, haproxy.address),
                 plain_through("nginx", nginx.address),
                 plain_through("haproxy", haproxy.address),
+                sdk_checks.all_of("centrifuge-js", CENTRIFUGE_JS, JS_SCENARIOS.split(), binary, folder),
+                sdk_checks.all_of("centrifuge-python", CENTRIFUGE_PYTHON, PYTHON_SCENARIOS.split(), binary, folder),
                 load_on("ws", load, ws.edge, deflate=True),
                 load_on("websockets", load, websockets.edge, deflate=True),
                 load_on("tokio-tungstenite", load, tungstenite.edge, deflate=False),
@@ -74,6 +84,8 @@ def plain_answers(edge: str) -> Iterator[Check]:
     upgrade = {"upgrade": "websocket", "connection": "upgrade"}
     yield "curl: the page", partial(checks.plain, page, status=200, fields={"content-type": "text/html"})
     yield "curl: HEAD", partial(checks.plain, page, "--head", status=200, fields={"content-type": "text/html"}, body=b"")
+    javascript = {"content-type": "text/javascript"}
+    yield "curl: the SDK, as npm has it", partial(checks.plain, f"{page}centrifuge.js", status=200, fields=javascript, body=SDK.read_bytes())
     yield "curl: POST to the page", partial(checks.plain, page, "--data", "x=1", status=405, fields={"allow": "GET"})
     yield "curl: unknown path", partial(checks.plain, f"{page}nothing", status=404)
     yield "curl: /echo without an upgrade", partial(checks.plain, f"{page}echo", status=426, fields=upgrade)
@@ -81,9 +93,8 @@ def plain_answers(edge: str) -> Iterator[Check]:
     yield "curl: two requests, one connection", partial(checks.kept_alive, page)
 
 
-def browser(demo: Fantail, screenshot: pathlib.Path) -> Iterator[Check]:
-    yield "chromium: the demo page", partial(checks.demo_page, DEMO_PAGE, f"http://{demo.edge}/", screenshot)
-    yield subscriber("chromium", CHROMIUM, "direct", demo, demo.edge)
+def demo_page(start: Callable[[str], Fantail], screenshot: pathlib.Path) -> Iterator[Check]:
+    yield "chromium: the demo page", partial(checks.demo_page, DEMO_PAGE, start, screenshot)
 
 
 def subscribers(way: str, server: Fantail, address: str) -> Iterator[Check]:

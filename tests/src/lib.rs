@@ -12,12 +12,14 @@
 //! - [`Random`]: contents and boundaries that are the same in each run.
 //! - [`Peer`]: one connection, exact bytes out, answers and frames in.
 //! - [`Request`], [`Response`], [`Frame`]: what goes over it.
+//! - [`Client`], [`token()`]: a client of the protocol of the SDKs, and the token that it brings.
 //! - [`Faulty`]: a server of this harness, with faults that it counts.
 //! - [`Load`], [`Report`]: one run of `fantail-load`, and what it measured.
 //! - [`on_each_driver!`]: mounts the same test bodies on every driver.
 
 mod accept;
 mod build;
+mod client;
 mod deflate;
 mod faulty;
 mod frame;
@@ -27,7 +29,9 @@ mod load;
 mod peer;
 mod random;
 mod server;
+mod token;
 
+pub use client::{CLIENT_PATH, Client};
 pub use deflate::Deflater;
 pub use faulty::{Behaviour, Done, Fault, Faulty, Handshake, Opened, Publishing, Stall};
 pub use frame::{Frame, frames};
@@ -37,6 +41,7 @@ pub use load::{Ended, Load, Loading, Report};
 pub use peer::Peer;
 pub use random::Random;
 pub use server::{Held, Publisher, Server, binary, eventually, raise_descriptor_limit};
+pub use token::{SECRET, seconds_from_now, token};
 
 use std::time::Duration;
 

@@ -1,7 +1,8 @@
 //! The `fantail` command: what it prints, what it refuses, and how it ends.
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::Write;
+use std::process::{Command, Output, Stdio};
 
 use fantail_tests::{Frame, Peer, Request, Server, binary, on_each_driver};
 use rustix::process::Signal;
@@ -109,6 +110,94 @@ fn an_open_internal_port_needs_a_key() {
     is_refused(&mut serve("auto", &["--listen", "127.0.0.1:0", "--internal", "0.0.0.0:0"]), &["key"]);
 }
 
+const SECRET: &str = "a secret of the tests, and of nobody else";
+
+/// `fantail token` with a secret in the environment.
+fn token(arguments: &[&str]) -> Command {
+    let mut command = Command::new(binary());
+    command.arg("token").args(arguments).env("FANTAIL_AUTH_HMAC_SECRET", SECRET);
+    command
+}
+
+/// What a command that succeeds prints: one line, and nothing on stderr.
+fn line(command: &mut Command) -> String {
+    let output = command.output().expect("the binary starts");
+    assert!(output.status.success() && output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8 on stdout");
+    let line = text.strip_suffix('\n').expect("a whole line");
+    assert!(!line.contains('\n'), "{line:?}");
+    line.to_owned()
+}
+
+#[test]
+fn a_token_that_is_minted_passes_the_check() {
+    let connection =
+        line(&mut token(&["connection", "--user", "42", "--channel", "a", "--channel", "b", "--info", "{\"n\":1}", "--ttl", "0"]));
+    let claims = line(&mut token(&["check", &connection]));
+    for claim in ["\"sub\":\"42\"", "\"channels\":[\"a\",\"b\"]", "\"info\":{\"n\":1}", "\"iat\":"] {
+        assert!(claims.contains(claim), "{claim} is not in {claims}");
+    }
+    assert!(!claims.contains("\"exp\"") && !claims.contains(SECRET), "{claims}");
+
+    let subscription = line(&mut token(&["subscription", "--channel", "news"]));
+    let mut check = token(&["check", "-"]);
+    let mut child = check.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("the binary starts");
+    writeln!(child.stdin.take().expect("a pipe"), "{subscription}").expect("a token is shorter than a pipe");
+    let output = child.wait_with_output().expect("the binary ends");
+    let claims = String::from_utf8(output.stdout).expect("UTF-8 on stdout");
+    assert!(output.status.success() && claims.contains("\"channel\":\"news\"") && claims.contains("\"exp\":"), "{claims}");
+}
+
+#[test]
+fn a_token_that_is_not_valid_is_refused() {
+    let minted = line(&mut token(&["connection"]));
+    is_refused(token(&["check", &minted]).env("FANTAIL_AUTH_HMAC_SECRET", "another"), &["the token is invalid", "signature"]);
+    is_refused(token(&["check", &minted]).env_remove("FANTAIL_AUTH_HMAC_SECRET"), &["the token is invalid", "no key for HS256"]);
+    is_refused(token(&["check", &minted]).env("FANTAIL_AUTH_AUDIENCE", "x"), &["the token is invalid", "`aud`"]);
+    is_refused(&mut token(&["check", "a.b.c"]), &["the token is invalid", "header"]);
+    is_refused(token(&["connection"]).env_remove("FANTAIL_AUTH_HMAC_SECRET"), &["auth.hmac_secret"]);
+    is_refused(&mut token(&["connection", "--info", "{"]), &["--info"]);
+    is_refused(&mut token(&["connection", "--private-key", "no such file.pem"]), &["cannot read the private key"]);
+}
+
+/// Made for these tests.
+const PRIVATE_KEY: &str = "\
+-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgHmFYTGCT7sEhA9E7
+orPZCKtksxNEdK6wntiBgDgRlQahRANCAAQc70hNQN2yQktx66cOZ/gGWf+zPnZB
+Lvy5Ob7xl2wlyLyeelrTIPnJmgDI4Hl7HfkD6417cwJpJPU1RjyfHvwJ
+-----END PRIVATE KEY-----
+";
+/// Of [`PRIVATE_KEY`].
+const PUBLIC_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEHO9ITUDdskJLceunDmf4Bln/sz52
+QS78uTm+8ZdsJci8nnpa0yD5yZoAyOB5ex35A+uNe3MCaST1NUY8nx78CQ==
+-----END PUBLIC KEY-----
+";
+
+#[test]
+fn a_private_key_signs_for_its_public_key() {
+    let file = |name: &str, text: &str| {
+        let path = format!("{}/{name}", env!("CARGO_TARGET_TMPDIR"));
+        fs::write(&path, text).expect("a writable target directory");
+        path
+    };
+    let private = file("private.pem", PRIVATE_KEY);
+    let config = config("token", &format!("[auth]\necdsa_public_key = \"\"\"{PUBLIC_KEY}\"\"\"\naudience = \"tests\"\n"));
+    let minted = line(&mut token(&["connection", "--user", "42", "--private-key", &private, "--config", &config]));
+    assert!(line(&mut token(&["check", &minted, "--config", &config])).contains("\"aud\":\"tests\""));
+    is_refused(&mut token(&["check", &minted]), &["no key for ES256"]);
+    let public = file("public.pem", PUBLIC_KEY);
+    is_refused(&mut token(&["connection", "--private-key", &public]), &["private key"]);
+}
+
+#[test]
+fn a_key_that_cannot_serve_does_not_pass_the_check() {
+    let toml = "[auth]\nrsa_public_key = \"very secret\"\n";
+    is_refused(Command::new(binary()).args(["check-config", &config("key", toml)]), &["auth.rsa_public_key", "PEM"]);
+}
+
 fn the_ready_line_tells_addresses_driver_and_workers(driver: &str) {
     let server = Server::start(driver, &[]);
     let (edge, internal) = (server.edge, server.internal);
@@ -124,7 +213,7 @@ fn a_port_in_use_is_one_line_and_status_2(driver: &str) {
     }
 }
 
-const NAMESPACED: &str = "workers = 1\n[limits]\nmessage_bytes_max = 1000\n[hub.namespaces.room]\nclient_publish = true\n";
+const NAMESPACED: &str = "workers = 1\n[limits]\nmessage_bytes_max = 1000\n[hub.namespaces.room]\npublish = 'anyone'\n";
 
 fn settings_come_from_a_file(driver: &str) {
     let file = config(&format!("file-{driver}"), NAMESPACED);

@@ -191,7 +191,7 @@ fn compressing_and_plain_subscribers_get_the_same(driver: &str) {
 }
 
 fn a_client_may_publish_where_it_is_allowed(driver: &str) {
-    let server = Server::start(driver, &[("FANTAIL_HUB_CLIENT_PUBLISH", "true")]);
+    let server = Server::start(driver, &[("FANTAIL_HUB_PUBLISH", "anyone")]);
     server.publish("room", "0");
     let mut peers: Vec<Peer> = (0..4).map(|_| subscribe_to_value(&server, "room", "0")).collect();
     peers[0].send(Frame::text("any text, not JSON"));

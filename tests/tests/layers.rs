@@ -10,19 +10,22 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Rooms from the bottom up: each imports only from those before it. Those in one string need each other.
-const CODEC: &[&str] = &["limits", "simd", "error frame", "http1", "accept", "deflate", "upgrade", "websocket"];
+const CODEC: &[&str] = &["limits", "simd", "error frame", "http1", "accept", "centrifuge", "deflate", "upgrade", "websocket"];
 
 /// As [`CODEC`]; the last is the binary's.
 const SERVER: &[&str] = &[
     "config",
+    "auth",
     "metrics",
     "demo",
+    "auth",
     "encode",
     "hub",
     "outbox",
     "subscribers",
     "route",
     "context",
+    "session",
     "connection deadlines",
     "worker driver",
     "api",

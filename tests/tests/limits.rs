@@ -24,7 +24,7 @@ const SMALL_MAILBOX: [(&str, &str); 4] = [
     ("FANTAIL_LIMITS_MESSAGE_BYTES_MAX", "4096"),
     ("FANTAIL_LIMITS_MAILBOX_BYTES_MAX", "4096"),
     ("FANTAIL_HUB_FLUSH_MS", "1000"),
-    ("FANTAIL_HUB_CLIENT_PUBLISH", "true"),
+    ("FANTAIL_HUB_PUBLISH", "anyone"),
 ];
 
 /// One of more messages than the mailbox holds.
@@ -217,7 +217,7 @@ fn a_web_page_needs_the_key_to_publish(driver: &str) {
 }
 
 fn a_channel_that_only_clients_published_to_goes_with_the_last_of_them(driver: &str) {
-    let server = Server::start(driver, &[("FANTAIL_HUB_CHANNELS_MAX", "1"), ("FANTAIL_HUB_CLIENT_PUBLISH", "true")]);
+    let server = Server::start(driver, &[("FANTAIL_HUB_CHANNELS_MAX", "1"), ("FANTAIL_HUB_PUBLISH", "anyone")]);
     let before = server.open_descriptors();
     for round in 0..10 {
         let mut peer = Peer::upgrade(server.edge, &format!("/raw/room{round}"));

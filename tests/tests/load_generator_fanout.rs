@@ -146,7 +146,7 @@ fn channels_are_apart() {
 
 #[test]
 fn fantail_reaches_everybody() {
-    let server = Server::start("epoll", &[("FANTAIL_HUB_CLIENT_PUBLISH", "true")]);
+    let server = Server::start("epoll", &[("FANTAIL_HUB_PUBLISH", "anyone")]);
     complete(&Load::new(&format!("fanout ws://{}/raw/news {OPEN_LOOP}", server.edge)).run().judged(0));
     let line = format!("fanout ws://{} {OPEN_LOOP} --preset fantail --publish-http http://{}/api/publish", server.edge, server.internal);
     complete(&Load::new(&line).run().judged(0));
