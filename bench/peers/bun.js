@@ -1,4 +1,6 @@
-// Bun, as a peer of fantail-bench: echo on /echo, fan-out by its own publish on /raw/CHANNEL.
+// Bun, as a peer of fantail-bench: echo on /echo, fan-out by its own publish on /raw/CHANNEL, compressed if BENCH_DEFLATE is set.
+const deflate = "BENCH_DEFLATE" in process.env;
+
 const server = Bun.serve({
   hostname: "127.0.0.1",
   port: 0,
@@ -10,12 +12,12 @@ const server = Bun.serve({
   websocket: {
     idleTimeout: 0,
     sendPings: false,
-    perMessageDeflate: false,
+    perMessageDeflate: deflate,
     open(socket) {
       if (socket.data) socket.subscribe(socket.data);
     },
     message(socket, message) {
-      if (socket.data) server.publish(socket.data, message);
+      if (socket.data) server.publish(socket.data, message, deflate);
       else socket.send(message);
     },
   },

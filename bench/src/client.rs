@@ -1,12 +1,14 @@
 //! A WebSocket client that costs next to nothing: blocking sockets, frames encoded beforehand, answers compared byte for byte.
-//! Blocking reads in a fixed order suffice, since every measurement knows exactly what each connection must receive.
+//! Blocking reads in a fixed order suffice, since every measurement knows exactly what each connection must receive; one of many that
+//! receive the same reads whole messages, so that what they say can be checked.
 //!
 //! Owns the bytes of the opening handshake and of the frames; imports nothing of this crate.
 
-use std::io::{self, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use flate2::{Decompress, FlushDecompress};
 use socket2::{Domain, Socket, Type};
 
 /// The payload of every message: text, since that is what most channels carry, and its check is part of the cost.
@@ -16,11 +18,23 @@ const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// The answer to the key that every client sends, both from RFC 6455 §1.3.
 pub const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
+/// The first byte of a text in one frame that is compressed.
+pub const COMPRESSED_TEXT: u8 = 0xc1;
+
 /// How many handshakes are on their way at once.
 pub const WINDOW: usize = 64;
 
 /// A server that takes longer to answer counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// The extension that a client offers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Offer {
+    /// None, so that nobody compresses.
+    Nothing,
+    /// permessage-deflate, as browsers do.
+    Deflate,
+}
 
 /// One open WebSocket.
 pub struct Client(TcpStream);
@@ -28,7 +42,12 @@ pub struct Client(TcpStream);
 impl Client {
     /// Opens `count` connections to `path`, a window of them at a time, and checks each answer.
     pub fn open_many(edge: SocketAddr, path: &str, count: usize) -> io::Result<Vec<Self>> {
-        let request = request(edge, path);
+        Self::open_many_offering(edge, path, count, Offer::Nothing)
+    }
+
+    /// The same, offering an extension, which the server must agree to.
+    pub fn open_many_offering(edge: SocketAddr, path: &str, count: usize, offer: Offer) -> io::Result<Vec<Self>> {
+        let request = request(edge, path, offer);
         let mut clients = Vec::with_capacity(count);
         while clients.len() < count {
             let window_start = clients.len();
@@ -38,7 +57,7 @@ impl Client {
                 clients.push(Self(stream));
             }
             for client in &mut clients[window_start..] {
-                client.expect_switch()?;
+                client.expect_switch(offer)?;
             }
         }
         Ok(clients)
@@ -49,15 +68,66 @@ impl Client {
         self.0.write_all(bytes)
     }
 
-    /// Waits for exactly these bytes, at most 1,024.
+    /// Waits for exactly these bytes.
     pub fn expect(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut received = [0; 1024];
-        let received = &mut received[..bytes.len()];
-        self.0.read_exact(received)?;
-        if received != bytes {
-            return Err(unexpected("frame", received));
+        for bytes in bytes.chunks(received.len()) {
+            let received = &mut received[..bytes.len()];
+            self.0.read_exact(received)?;
+            if received != bytes {
+                return Err(unexpected("frame", received));
+            }
         }
         Ok(())
+    }
+
+    /// Waits for a text in one frame, which is appended to `frames`; what is compressed is inflated.
+    pub fn message(&mut self, frames: &mut Vec<u8>) -> io::Result<Vec<u8>> {
+        let start = frames.len();
+        let [first, length] = *self.append(frames, 2)? else { return Err(unexpected("header", frames)) };
+        let payload_bytes = match length {
+            126 => self.append(frames, 2)?,
+            127 => self.append(frames, 8)?,
+            _ => &[length],
+        };
+        let payload_bytes = payload_bytes.iter().fold(0, |sum, &byte| sum << 8 | usize::from(byte));
+        let payload = self.append(frames, payload_bytes)?;
+        match first {
+            0x81 => Ok(payload.to_vec()),
+            COMPRESSED_TEXT => inflate(payload),
+            _ => Err(unexpected("frame", &frames[start..])),
+        }
+    }
+
+    /// Checks that nothing more has arrived.
+    pub fn expect_nothing(&mut self) -> io::Result<()> {
+        self.0.set_nonblocking(true)?;
+        let mut received = [0; 1024];
+        let result = self.0.read(&mut received);
+        self.0.set_nonblocking(false)?;
+        match result {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error),
+            Ok(count) => Err(unexpected("bytes", &received[..count])),
+        }
+    }
+
+    /// A second handle, to read from one thread and to send from another.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        self.0.try_clone().map(Self)
+    }
+
+    /// Reads whatever comes until the connection ends.
+    pub fn read_to_end(mut self) {
+        // However it ends: who sends notices that too.
+        let _ = io::copy(&mut self.0, &mut io::sink());
+    }
+
+    fn append<'a>(&mut self, frames: &'a mut Vec<u8>, count: usize) -> io::Result<&'a [u8]> {
+        let start = frames.len();
+        frames.resize(start + count, 0);
+        self.0.read_exact(&mut frames[start..])?;
+        Ok(&frames[start..])
     }
 
     /// Ends it as plain TCP does, without a closing handshake; [`expect_end`](Self::expect_end) waits for the server to do the same.
@@ -74,7 +144,7 @@ impl Client {
         }
     }
 
-    fn expect_switch(&mut self) -> io::Result<()> {
+    fn expect_switch(&mut self, offer: Offer) -> io::Result<()> {
         let mut answer = [0; 1024];
         let mut filled = 0;
         while !answer[..filled].ends_with(b"\r\n\r\n") {
@@ -84,7 +154,8 @@ impl Client {
             }
         }
         let text = String::from_utf8_lossy(&answer[..filled]);
-        if !text.starts_with("HTTP/1.1 101 ") || !text.contains(ACCEPT) {
+        let agreed = text.contains("permessage-deflate") == (offer == Offer::Deflate);
+        if !text.starts_with("HTTP/1.1 101 ") || !text.contains(ACCEPT) || !agreed {
             return Err(unexpected("answer", text.as_bytes()));
         }
         Ok(())
@@ -93,20 +164,50 @@ impl Client {
 
 /// [`PAYLOAD`] `count` times as a server frames it.
 pub fn server_frames(count: usize) -> Vec<u8> {
-    [[0x81, 64].as_slice(), PAYLOAD].concat().repeat(count)
+    server_frame(PAYLOAD).repeat(count)
 }
 
 /// [`PAYLOAD`] `count` times as a client frames it.
 pub fn client_frames(count: usize) -> Vec<u8> {
-    let mask = [0x37, 0xfa, 0x21, 0x3d];
-    let mut frame = vec![0x81, 0x80 | 64];
-    frame.extend(mask);
-    frame.extend(PAYLOAD.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b));
-    frame.repeat(count)
+    client_frame(PAYLOAD).repeat(count)
 }
 
-/// The fields a browser sends, in its order; no extension is offered, so that nobody compresses.
-fn request(edge: SocketAddr, path: &str) -> String {
+/// A text as a server frames it.
+pub fn server_frame(payload: &[u8]) -> Vec<u8> {
+    [&header(payload.len(), 0), payload].concat()
+}
+
+/// A text as a client frames it.
+pub fn client_frame(payload: &[u8]) -> Vec<u8> {
+    let mask = [0x37, 0xfa, 0x21, 0x3d];
+    let mut frame = header(payload.len(), 0x80);
+    frame.extend(mask);
+    frame.extend(payload.iter().zip(mask.iter().cycle()).map(|(a, b)| a ^ b));
+    frame
+}
+
+fn header(payload_bytes: usize, masked: u8) -> Vec<u8> {
+    match payload_bytes {
+        0..126 => vec![0x81, masked | payload_bytes as u8],
+        126..0x1_0000 => [[0x81, masked | 126].as_slice(), &(payload_bytes as u16).to_be_bytes()].concat(),
+        _ => [[0x81, masked | 127].as_slice(), &(payload_bytes as u64).to_be_bytes()].concat(),
+    }
+}
+
+/// Each message is compressed by itself, or this fails.
+fn inflate(payload: &[u8]) -> io::Result<Vec<u8>> {
+    let compressed = [payload, &[0, 0, 0xff, 0xff]].concat();
+    let mut message = Vec::with_capacity(1 << 16);
+    Decompress::new(false).decompress_vec(&compressed, &mut message, FlushDecompress::Sync)?;
+    Ok(message)
+}
+
+/// The fields a browser sends, in its order.
+fn request(edge: SocketAddr, path: &str, offer: Offer) -> String {
+    let extensions = match offer {
+        Offer::Nothing => "",
+        Offer::Deflate => "Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n",
+    };
     format!(
         "GET {path} HTTP/1.1\r\n\
          Host: {edge}\r\n\
@@ -119,7 +220,7 @@ fn request(edge: SocketAddr, path: &str) -> String {
          Sec-WebSocket-Version: 13\r\n\
          Accept-Encoding: gzip, deflate, br, zstd\r\n\
          Accept-Language: en-GB,en;q=0.9\r\n\
-         Sec-WebSocket-Key: {KEY}\r\n\r\n"
+         Sec-WebSocket-Key: {KEY}\r\n{extensions}\r\n"
     )
 }
 

@@ -90,7 +90,7 @@ fn ratio(ours: &Series, other: &Series) -> String {
 }
 
 /// The spread of `figures` and, where there is a `goal`, whether their median reaches it.
-fn judged(figures: impl Iterator<Item = f64>, goal: Option<f64>) -> String {
+pub(crate) fn judged(figures: impl Iterator<Item = f64>, goal: Option<f64>) -> String {
     let spread = Spread::of(figures);
     match goal {
         Some(goal) if spread.median <= goal => format!("{spread} <= {goal:.2} met"),

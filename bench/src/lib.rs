@@ -2,7 +2,7 @@
 //! the criterion suites in `benches/`.
 //!
 //! From the bottom up, each importing only from those before it: [`client`] and [`process`], [`floor`], [`measure`], [`servers`]; [`spread`];
-//! [`compare`]; and [`table`] with [`goals`].
+//! [`compare`]; [`channels`]; and [`table`] with [`goals`].
 
 pub mod client;
 pub mod process;
@@ -13,6 +13,7 @@ pub mod servers;
 
 pub mod spread;
 
+pub mod channels;
 pub mod compare;
 
 pub mod goals;

@@ -30,7 +30,7 @@ const QUIET_SETTLE: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_secs(10);
 
 /// How long a server may finish what its clients no longer wait for, before its figures are read.
-const SETTLE: Duration = Duration::from_millis(100);
+pub(crate) const SETTLE: Duration = Duration::from_millis(100);
 
 /// What is measured.
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -89,9 +89,11 @@ impl fmt::Display for Measure {
 
 /// A server, with the kernel's threads that work for it.
 #[derive(Clone, Copy)]
-struct Metered<'a> {
-    process: Process,
-    softirqs: &'a Softirqs,
+pub(crate) struct Metered<'a> {
+    /// Its process.
+    pub process: Process,
+    /// The kernel's threads.
+    pub softirqs: &'a Softirqs,
 }
 
 impl Metered<'_> {
@@ -107,7 +109,7 @@ impl Metered<'_> {
     }
 
     /// CPU time of one of the `operations` that `work` consists of, in microseconds.
-    fn cpu_us_per_operation(self, operations: usize, work: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
+    pub fn cpu_us_per_operation(self, operations: usize, work: impl FnOnce() -> io::Result<()>) -> io::Result<f64> {
         thread::sleep(SETTLE);
         let cpu_ns = self.cpu_ns(|| {
             work()?;

@@ -4,13 +4,33 @@
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::str::FromStr;
+
+/// How the scheduler treats a process that wakes up.
+#[derive(Clone, Copy)]
+pub enum Policy {
+    /// It may interrupt another.
+    Other,
+    /// It interrupts nobody, which gives the least spread.
+    Batch,
+}
 
 /// A process of this machine, by its id.
 #[derive(Clone, Copy)]
 pub struct Process(pub u32);
 
 impl Process {
+    /// Has the scheduler treat all its threads so, and the processes that they start from then on.
+    pub fn schedule(self, policy: Policy) -> io::Result<()> {
+        let policy = match policy {
+            Policy::Other => "--other",
+            Policy::Batch => "--batch",
+        };
+        let status = Command::new("chrt").args(["--all-tasks", policy, "--pid", "0"]).arg(self.0.to_string()).status()?;
+        if status.success() { Ok(()) } else { Err(io::Error::other(format!("chrt {policy}: {status}"))) }
+    }
+
     /// CPU time of all its threads, user and system, in nanoseconds.
     ///
     /// From `schedstat`, because the times in `stat` are counted in ticks of 10 ms. A running thread's time is only brought up

@@ -45,8 +45,18 @@ impl Server {
 
     /// Starts it, and waits until it says where it listens.
     pub fn start(self) -> io::Result<(Running, SocketAddr)> {
+        self.start_with(&[], None)
+    }
+
+    /// The same, with these variables in its environment and, where that is not to be the CPU of this process, on another.
+    pub fn start_with(self, variables: &[(&str, &str)], cpu: Option<usize>) -> io::Result<(Running, SocketAddr)> {
         let failed = |error| io::Error::other(format!("{self} did not start: {error}"));
-        let child = self.command()?.stdout(Stdio::piped()).spawn();
+        let mut command = self.command()?;
+        command.envs(variables.iter().copied());
+        if let Some(cpu) = cpu {
+            command = on_cpu(cpu, &command);
+        }
+        let child = command.stdout(Stdio::piped()).spawn();
         let mut running = Running(child.map_err(failed)?);
         let edge = running.edge().map_err(failed)?;
         Ok((running, edge))
@@ -68,7 +78,7 @@ impl Server {
             command
                 .args(["serve", "--workers", "1", "--driver", driver])
                 .args(["--listen", "127.0.0.1:0", "--internal", "127.0.0.1:0"])
-                .env("FANTAIL_HUB_CLIENT_PUBLISH", "true")
+                .env("FANTAIL_HUB_PUBLISH", "anyone")
                 .env("RUST_LOG", "warn");
             command
         };
@@ -89,6 +99,14 @@ impl fmt::Display for Server {
         let value = self.to_possible_value().ok_or(fmt::Error)?;
         f.pad(value.get_name())
     }
+}
+
+/// `taskset` becomes the program that it starts, so the process is still the server's.
+fn on_cpu(cpu: usize, command: &Command) -> Command {
+    let mut pinned = Command::new("taskset");
+    pinned.arg("-c").arg(cpu.to_string()).arg(command.get_program()).args(command.get_args());
+    pinned.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    pinned
 }
 
 /// A started server; it ends when this is dropped.

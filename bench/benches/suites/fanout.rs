@@ -8,6 +8,7 @@ use std::{
     io::{self, IoSlice, Write},
     iter,
     sync::Arc,
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -15,9 +16,9 @@ use criterion::{BenchmarkId, Criterion, Throughput};
 use fantail::{
     config,
     encode::{Encoder, Encoding},
-    hub::{Hub, Mail, Mailbox},
+    hub::{Form, Hub, Mail, Mailbox, Message, Shape, Start},
     outbox::{self, Queued, TurnQueue},
-    subscribers::Subscribers,
+    subscribers::{Subscribers, Wish},
 };
 use fantail_bench::client::{PAYLOAD, server_frames};
 use fantail_codec::{
@@ -96,25 +97,25 @@ impl Worker {
         let hub = Arc::new(Hub::new(config.hub, vec![Arc::new(Mailbox::new(1 << 20))]));
         let mut subscribers = Subscribers::new(Arc::clone(&hub), 0);
         for connection in 0..count {
-            subscribers.join(CHANNEL, connection, Encoding::Plain).unwrap();
+            let form = Form { shape: Shape::Raw, encoding: Encoding::Plain };
+            let wish = Wish { form, rate: 0, start: Start::Fresh, join_leave: false, positioned: false };
+            subscribers.join(CHANNEL, connection, wish, Instant::now(), 0).unwrap();
         }
         let (encoder, queue) = (Encoder::new(&config.deflate), TurnQueue::default());
         Worker { hub, subscribers, encoder, queue, mail: vec![], connections: vec![Queued::NOTHING; count] }
     }
 
     fn publish(&mut self, payload: &[u8], socket: &mut Socket) {
-        self.hub.publish(CHANNEL, Kind::Text, payload).unwrap();
+        self.hub.publish(CHANNEL, Message::new(Kind::Text, payload), false, Instant::now()).unwrap();
         self.hub.mailbox(0).take(&mut self.mail);
         for mail in self.mail.drain(..) {
-            let Mail::Publication(channel, publication) = mail else { panic!("nobody posts a shutdown") };
-            self.subscribers.arrived(&channel, publication, 0);
+            let Mail::Publication(channel, local, publication) = mail else { panic!("nobody posts anything else") };
+            self.subscribers.arrived(&channel, local, &publication, 0);
         }
         while let Some(mut delivery) = self.subscribers.next_delivery(0) {
-            let mut position = 0;
-            while let Some(subscriber) = self.subscribers.subscriber(&delivery, position) {
-                let queued = &mut self.connections[subscriber.connection as usize];
-                delivery.to(&subscriber, &mut self.encoder, |shared| self.queue.shared(queued, shared));
-                position += 1;
+            for subscriber in self.subscribers.subscribers(&delivery) {
+                let (queued, subscription) = (&mut self.connections[subscriber.connection as usize], subscriber.subscription);
+                delivery.to(subscriber, &mut self.encoder, |shared| self.queue.shared(queued, shared, subscription));
             }
             self.subscribers.delivered(&delivery);
         }
