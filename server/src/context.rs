@@ -60,6 +60,10 @@ pub struct Context {
     pub subscriptions_max: usize,
     /// Seconds from one ping to the next, and from a token's end to the end of what it allowed.
     pub ping_interval_s: u32,
+    /// Milliseconds from one ping to the next, and those in which a client must say who it is.
+    pub ping_interval_ms: u32,
+    /// See `ping_interval_ms`.
+    pub handshake_ms: u32,
     /// See `ping_interval_s`.
     pub token_grace_s: u64,
     /// Reads commands, and what is replied to those of one message.
@@ -141,6 +145,8 @@ impl Context {
             subscriptions_max: limits.subscriptions_max,
             // The protocol counts in seconds.
             ping_interval_s: (config.timeouts.ping_interval.as_secs() as u32).max(1),
+            ping_interval_ms: config.timeouts.ping_interval.as_millis() as u32,
+            handshake_ms: config.timeouts.handshake.as_millis() as u32,
             token_grace_s: config.timeouts.token_grace.as_secs(),
             reader: json::Reader::default(),
             replies: Vec::new(),
@@ -153,13 +159,13 @@ impl Context {
 
     /// A connection is about to be served: what it is answered from here on counts against its limit.
     pub fn limit_answers(&mut self) {
-        self.answers_end = self.queue.own_bytes() + self.outbox_bytes_max;
+        self.answers_end = self.queue.queued_bytes() + self.outbox_bytes_max;
     }
 
     /// Whether the connection that is being served has been answered enough, with what is not queued yet: few bytes of pipelined requests may ask
     /// for many.
     pub fn answered_enough(&self, more_bytes: usize) -> bool {
-        self.queue.own_bytes() + more_bytes >= self.answers_end
+        self.queue.queued_bytes() + more_bytes >= self.answers_end
     }
 
     /// Gives back memory that a large message took.

@@ -60,6 +60,8 @@ pub struct TurnQueue {
     segments: Vec<Node>,
     /// The bytes of [`Segment::Own`].
     own: Vec<u8>,
+    /// Bytes of all segments.
+    bytes: usize,
 }
 
 #[derive(Debug)]
@@ -83,6 +85,7 @@ impl TurnQueue {
         let start = self.own.len() as u32;
         let result = write(&mut self.own);
         let end = self.own.len() as u32;
+        self.bytes += (end - start) as usize;
         // What a connection writes back to back is one segment.
         if let Some(Node { segment: Segment::Own(last), .. }) = self.segments.get_mut(queued.last as usize)
             && last.end == start
@@ -96,6 +99,7 @@ impl TurnQueue {
 
     /// Queues frames that others get too, for a subscription of this connection.
     pub fn shared(&mut self, queued: &mut Queued, shared: &Rc<Shared>, subscription: u64) {
+        self.bytes += shared.bytes().len() + size_of::<Node>();
         self.push(queued, Segment::Shared(Rc::clone(shared)), subscription);
     }
 
@@ -114,19 +118,20 @@ impl TurnQueue {
         &mut self.own[range]
     }
 
-    /// Bytes of answers queued in this turn, for all connections.
-    pub fn own_bytes(&self) -> usize {
-        self.own.len()
+    /// Bytes queued in this turn, for all connections.
+    pub fn queued_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Whether the turn should end before more is received: what it answers takes memory until it is written.
     pub fn is_full(&self) -> bool {
-        self.own.len() >= OWN_BYTES_ENOUGH
+        self.bytes >= BYTES_ENOUGH
     }
 
     /// Makes ready for the next turn.
     pub fn clear(&mut self) {
         self.segments.clear();
+        self.bytes = 0;
         self.own.clear();
         self.own.shrink_to(OWN_BYTES_KEPT);
     }
@@ -164,7 +169,7 @@ impl TurnQueue {
 }
 
 /// Bytes of answers that are enough for one turn.
-const OWN_BYTES_ENOUGH: usize = 16 << 20;
+const BYTES_ENOUGH: usize = 16 << 20;
 /// A turn's buffer larger than this is given back.
 const OWN_BYTES_KEPT: usize = 1 << 20;
 
@@ -197,6 +202,11 @@ impl Backlog {
     /// Bytes that are not sent.
     pub fn bytes(&self) -> usize {
         self.bytes
+    }
+
+    /// Bytes of them that are not shared.
+    pub fn own_bytes(&self) -> usize {
+        self.segments.iter().map(|segment| if let Waiting::Own(bytes) = segment { bytes.len() } else { 0 }).sum()
     }
 
     /// Drops shared frames that have not begun to be sent, the oldest first, where `drops` says so of the subscription and the bytes that wait by then.

@@ -326,22 +326,28 @@ impl Worker {
         let keys: Vec<usize> = self.connections.iter().map(|(key, _)| key).collect();
         for key in keys {
             let connection = &mut self.connections[key];
-            let Some((client, mut wire)) = connection.client(key, &mut self.context) else { continue };
-            let info = client.info();
-            if !client.is_connected() || *info.user != *order.user || (!order.client.is_empty() && *info.client != *order.client) {
+            let Some((session, mut wire)) = connection.session(key, &mut self.context) else { continue };
+            if session.user() != Some(&*order.user) {
                 continue;
             }
-            match &order.unsubscribe {
-                Some(channel) => client.unsubscribe_by_server(channel, &mut wire),
-                None => {
-                    let disconnect = if order.reconnect { Disconnect::ForceReconnect } else { Disconnect::ForceNoReconnect };
-                    connection.close(&disconnect.close(), &mut self.context);
-                    // A client that is open waits for nothing else.
-                    self.deadlines.set(&mut self.connections, key, Deadline::Close, self.context.now_ms);
-                }
+            match (session, &order.unsubscribe) {
+                // Without the client protocol a connection has no number of its own.
+                (Session::Client(client), _) if !order.client.is_empty() && *client.info().client != *order.client => continue,
+                (Session::Client(client), Some(channel)) => client.unsubscribe_by_server(channel, &mut wire),
+                (_, Some(_)) => continue,
+                (Session::Client(_), None) => self.disconnect(key, order.reconnect),
+                (_, None) if order.client.is_empty() => self.disconnect(key, order.reconnect),
+                (_, None) => continue,
             }
             self.touch(key);
         }
+    }
+
+    fn disconnect(&mut self, key: usize, reconnect: bool) {
+        let disconnect = if reconnect { Disconnect::ForceReconnect } else { Disconnect::ForceNoReconnect };
+        self.connections[key].close(&disconnect.close(), &mut self.context);
+        // A connection that is open waits for nothing else.
+        self.deadlines.set(&mut self.connections, key, Deadline::Close, self.context.now_ms);
     }
 
     /// Queues every delivery that is due for its subscribers. Returns when each publication was published.
@@ -401,8 +407,14 @@ impl Worker {
         Ok(sends.into_iter().map(|send| send.result).collect())
     }
 
-    /// Writes what is queued for a connection, once, and draws the consequences. The first call may have been made: it `sent` so many bytes.
-    fn write(&mut self, key: usize, sent: Option<io::Result<usize>>, driver: &mut impl Driver) {
+    /// Writes what is queued for a connection and draws the consequences, until nothing more comes of it. The first call may have been made: it
+    /// `sent` so many bytes.
+    fn write(&mut self, key: usize, mut sent: Option<io::Result<usize>>, driver: &mut impl Driver) {
+        while self.write_once(key, sent.take(), driver) {}
+    }
+
+    /// As [`write`](Worker::write); whether there is more to be written.
+    fn write_once(&mut self, key: usize, sent: Option<io::Result<usize>>, driver: &mut impl Driver) -> bool {
         let connection = &mut self.connections[key];
         connection.touched = false;
         let queued = std::mem::replace(&mut connection.queued, Queued::NOTHING);
@@ -421,22 +433,30 @@ impl Worker {
                     if written.blocked {
                         connection.blocked = true;
                         if driver.watch_writable(key, &connection.socket).is_err() {
-                            return self.gone.push(key);
+                            self.gone.push(key);
+                            return false;
                         }
                     }
                 }
-                Err(_) => return self.gone.push(key),
+                Err(_) => {
+                    self.gone.push(key);
+                    return false;
+                }
             }
         }
-        match &connection.backlog {
-            Some(backlog) if backlog.bytes() > self.outbox_bytes_max.min(connection.slow_bytes_max as usize) => self.relieve(key, driver),
-            Some(_) => {}
+        let more = match &connection.backlog {
+            Some(backlog) if backlog.bytes() > self.outbox_bytes_max.min(connection.slow_bytes_max as usize) => {
+                self.relieve(key, driver);
+                false
+            }
+            Some(_) => false,
             None => self.caught_up(key, driver),
-        }
+        };
         // A slow reader has not seen a ping that waits behind its backlog; that it takes bytes shows that it lives.
         if had_backlog && progress && self.connections[key].link.is(Deadline::Pong) {
             self.deadlines.set(&mut self.connections, key, Deadline::Pong, self.context.now_ms);
         }
+        more
     }
 
     /// More waits for the connection than may: its subscriptions are relieved, each by its channel's policy, and where that does not help nothing
@@ -460,13 +480,14 @@ impl Worker {
             conflated += shared.publications();
             true
         });
-        // Nothing is lost to the other subscriptions where it was only the conflating ones that took the room.
-        if backlog.bytes() > bytes_max {
+        // Nothing is lost to the other subscriptions where it was only the conflating ones that took the room, or what the client itself asked for.
+        let own_bytes = backlog.own_bytes();
+        if backlog.bytes() > bytes_max + own_bytes {
             backlog.drop_shared(|subscription, shared, bytes| {
                 match subscribers.slow(subscription, key) {
                     Some((_, SlowPolicy::Disconnect)) => is_slow = true,
                     // Half of the room is made, so that not every turn ends here.
-                    Some((_, SlowPolicy::DropOldest)) if bytes > bytes_max / 2 => {}
+                    Some((_, SlowPolicy::DropOldest)) if bytes > bytes_max / 2 + own_bytes => {}
                     _ => return false,
                 }
                 conflated += shared.publications();
@@ -490,8 +511,8 @@ impl Worker {
         }
     }
 
-    /// Everything that was queued for the connection is written.
-    fn caught_up(&mut self, key: usize, driver: &mut impl Driver) {
+    /// Everything that was queued for the connection is written. Whether more is queued now.
+    fn caught_up(&mut self, key: usize, driver: &mut impl Driver) -> bool {
         let stays = match self.connections[key].ending {
             Ending::No => true,
             Ending::Linger => {
@@ -501,7 +522,8 @@ impl Worker {
             Ending::Close => false,
         };
         if !stays {
-            return self.gone.push(key);
+            self.gone.push(key);
+            return false;
         }
         let connection = &mut self.connections[key];
         if std::mem::take(&mut connection.paused) {
@@ -509,7 +531,7 @@ impl Worker {
         }
         // Nothing may follow a close frame.
         let is_open = connection.is_open();
-        let Some(behind) = connection.behind.as_mut().filter(|behind| is_open && !behind.is_empty()) else { return };
+        let Some(behind) = connection.behind.as_mut().filter(|behind| is_open && !behind.is_empty()) else { return false };
         let Context { subscribers, queue, encoder, metrics, .. } = &mut self.context;
         let bytes_enough = self.outbox_bytes_max.min(connection.slow_bytes_max as usize) / 2;
         let mut bytes = 0;
@@ -524,9 +546,7 @@ impl Worker {
         if behind.is_empty() {
             connection.behind = None;
         }
-        if connection.queued != Queued::NOTHING {
-            self.write(key, None, driver);
-        }
+        connection.queued != Queued::NOTHING
     }
 
     fn remove(&mut self, key: usize, driver: &mut impl Driver) {

@@ -118,6 +118,10 @@ impl Claims {
         self.channel.is_some()
     }
 
+    pub(super) fn user(&self) -> &str {
+        self.sub.as_deref().unwrap_or_default()
+    }
+
     pub(super) fn connection(self, now: u64) -> Result<ConnectionClaims, TokenError> {
         // Who may see one channel has not thereby been let in as that user.
         if self.is_for_subscription() {
@@ -133,7 +137,7 @@ impl Claims {
     }
 
     pub(super) fn subscription(self, channel: &str, user: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
-        if self.sub.as_deref().unwrap_or_default() != user {
+        if self.user() != user {
             return Err(TokenError::invalid("it is not for this user"));
         }
         self.subscription_of_anyone(channel, now)

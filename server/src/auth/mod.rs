@@ -50,15 +50,16 @@ impl Verifier {
         self.claims(token, now)?.subscription(channel, user, now)
     }
 
-    /// What a client may do who brings a token of either kind for one channel: what needs a token for the channel, what needs a user, or
-    /// what anyone may.
-    pub fn bearer(&self, token: &str, channel: &str, now: u64) -> Result<Access, TokenError> {
+    /// What a token of either kind lets its bearer do in one channel.
+    pub fn bearer(&self, token: &str, channel: &str, now: u64) -> Result<BearerClaims, TokenError> {
         let claims = self.claims(token, now)?;
         if claims.is_for_subscription() {
-            return claims.subscription_of_anyone(channel, now).map(|_| Access::Token);
+            let user = claims.user().to_owned();
+            let expires = claims.subscription_of_anyone(channel, now)?.expires;
+            return Ok(BearerClaims { access: Access::Token, user, expires });
         }
-        let user = claims.connection(now)?.user;
-        Ok(if user.is_empty() { Access::Anyone } else { Access::Users })
+        let ConnectionClaims { user, expires, .. } = claims.connection(now)?;
+        Ok(BearerClaims { access: if user.is_empty() { Access::Anyone } else { Access::Users }, user, expires })
     }
 
     /// All that a valid token of either kind says, for people to read.
@@ -89,6 +90,17 @@ impl Verifier {
         let key = self.keys.iter().find(|(_, validation)| validation.algorithms == [header.alg]);
         key.ok_or_else(|| TokenError::Invalid(format!("there is no key for {:?}", header.alg)))
     }
+}
+
+/// What a client may do that brings a token without the client protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerClaims {
+    /// The most: what needs a token for the channel, what needs a user, or what anyone may.
+    pub access: Access,
+    /// Empty: anonymous.
+    pub user: String,
+    /// When it ends, in seconds since 1970.
+    pub expires: Option<u64>,
 }
 
 /// Why a token is refused.

@@ -186,7 +186,8 @@ impl Connection {
         self.encoding = Encoding::agreed(switch.deflate.as_ref());
         // What the session begins with comes behind the 101.
         let mut begun = Queued::NOTHING;
-        let mut wire = Wire { key, queued: &mut begun, encoding: self.encoding, slow_bytes_max: &mut self.slow_bytes_max, context };
+        let (behind, slow_bytes_max) = (&mut self.behind, &mut self.slow_bytes_max);
+        let mut wire = Wire { key, queued: &mut begun, encoding: self.encoding, behind, slow_bytes_max, context };
         let session = Session::open(route, bearer, switch.subprotocol, &mut wire)?;
         let place = context.queue.own(&mut self.queued, |out| switch.write(out));
         context.queue.append(&mut self.queued, begun);

@@ -15,7 +15,7 @@ use crate::{
     deadlines::{Deadline, Link},
     encode::Encoding,
     outbox::{Backlog, Queued},
-    session::{Client, Close, Session, Wire},
+    session::{Close, Session, Wire},
 };
 
 /// One connection of a worker.
@@ -162,12 +162,12 @@ impl Connection {
         }
     }
 
-    /// The client of the client protocol that is here, and what it may touch of its connection.
-    pub fn client<'a>(&'a mut self, key: usize, context: &'a mut Context) -> Option<(&'a mut Client, Wire<'a>)> {
+    /// What goes on above an open WebSocket, and what it may touch of its connection.
+    pub fn session<'a>(&'a mut self, key: usize, context: &'a mut Context) -> Option<(&'a mut Session, Wire<'a>)> {
         match &mut self.stage {
-            Stage::WebSocket(websocket, Session::Client(client)) if websocket.is_open() => {
-                let (queued, slow_bytes_max) = (&mut self.queued, &mut self.slow_bytes_max);
-                Some((client, Wire { key, queued, encoding: self.encoding, slow_bytes_max, context }))
+            Stage::WebSocket(websocket, session) if websocket.is_open() => {
+                let (queued, behind, slow_bytes_max) = (&mut self.queued, &mut self.behind, &mut self.slow_bytes_max);
+                Some((session, Wire { key, queued, encoding: self.encoding, behind, slow_bytes_max, context }))
             }
             _ => None,
         }

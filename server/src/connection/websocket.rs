@@ -29,8 +29,8 @@ impl Connection {
             let close = match event {
                 Event::Message(kind, payload) => {
                     context.metrics.messages_in.add(1);
-                    let (queued, slow_bytes_max) = (&mut self.queued, &mut self.slow_bytes_max);
-                    let mut wire = Wire { key, queued, encoding: self.encoding, slow_bytes_max, context };
+                    let (queued, behind, slow_bytes_max) = (&mut self.queued, &mut self.behind, &mut self.slow_bytes_max);
+                    let mut wire = Wire { key, queued, encoding: self.encoding, behind, slow_bytes_max, context };
                     session.message(kind, payload, &mut wire).err()
                 }
                 Event::Ping(payload) => {
@@ -83,12 +83,14 @@ impl Connection {
     }
 
     pub(super) fn ping(&mut self, key: usize, context: &mut Context) -> Option<Deadline> {
-        if let Some((client, mut wire)) = self.client(key, context) {
-            if let Err(ended) = client.expire(&mut wire) {
-                self.close(&ended.close(), context);
+        if let Some((session, mut wire)) = self.session(key, context) {
+            if let Err(close) = session.expire(&mut wire) {
+                self.close(&close, context);
                 return Some(Deadline::Close);
             }
-            if client.ping(&mut wire) {
+            if let Session::Client(client) = session
+                && client.ping(&mut wire)
+            {
                 return Some(Deadline::Pong);
             }
         }

@@ -190,7 +190,9 @@ impl Channel {
         let mut publication = Publication::new(order.offset, std::mem::take(message), now);
         publication.skip_history = keep.skip_history;
         let publication = Arc::new(publication);
-        order.values.insert(Arc::clone(&publication));
+        if let Some(replaced) = order.values.insert(Arc::clone(&publication)) {
+            replaced.forget_frames();
+        }
         if self.options.history_size > 0 {
             // What is to be skipped is there all the same, so that no offset seems to be lost.
             order.more.get_or_insert_default().history.push_back(Arc::clone(&publication));
@@ -208,7 +210,9 @@ impl Channel {
         let mut order = self.order();
         order.offset += 1;
         let publication = Arc::new(publication.forwarded(order.offset, channel));
-        order.values.insert(Arc::clone(&publication));
+        if let Some(replaced) = order.values.insert(Arc::clone(&publication)) {
+            replaced.forget_frames();
+        }
         // Channels come and go; those that have been quiet the longest are forgotten.
         if order.values.len() > FORWARDED_MAX {
             order.values.forget_oldest();
@@ -219,12 +223,12 @@ impl Channel {
     }
 
     /// Lets a new pattern have what is newest here, unless that has come by itself.
-    pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>) {
+    pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>, mailboxes: &[Arc<Mailbox>]) {
         let order = self.order();
         for publication in order.values.after(0) {
             let key = publication.forwarded(0, &self.name);
             if !pattern.order().values.has(key.key()) {
-                pattern.forward(&self.name, publication, &[]);
+                pattern.forward(&self.name, publication, mailboxes);
             }
         }
     }
@@ -334,7 +338,10 @@ impl Channel {
     pub(super) fn retire(&self, now: Instant) -> bool {
         let mut order = self.order();
         let retires = !order.retired && self.is_useless_now(&mut order, now);
-        order.retired |= retires;
+        if retires {
+            // Others may hold it for a while, but it is nobody's.
+            *order = Order { retired: true, ..Order::default() };
+        }
         retires
     }
 

@@ -112,18 +112,18 @@ pub fn lend<'a>(
 ) -> centrifuge::Publication<'a> {
     let message = publication.message();
     let payload = &message.payload[..];
-    // In JSON a delta is between texts.
-    let takes_delta = |bytes| as_text && (format == Format::Protobuf || str::from_utf8(bytes).is_ok());
-    let base = base.map(|base| &base.message().payload[..]).filter(|base| takes_delta(base) && takes_delta(payload));
-    let delta = base.is_some_and(|base| differ.delta(base, payload, made));
-    if !delta {
-        made.clear();
-    }
-    if !delta && format == Format::Json && !(as_text && str::from_utf8(payload).is_ok()) {
+    if format == Format::Json && !as_text {
         json::write_data(payload, message.kind == Kind::Text, made);
         return whole(publication, Data::Raw(made), false);
     }
-    let bytes = if delta { made } else { payload };
+    // In JSON a delta is between texts, which clients parse.
+    let takes_delta = |bytes| format == Format::Protobuf || json::is_json(bytes);
+    let base = base.map(|base| &base.message().payload[..]).filter(|base| takes_delta(base) && takes_delta(payload));
+    let delta = base.is_some_and(|base| differ.delta(base, payload, made));
+    if !delta && format == Format::Json && !json::is_json(payload) {
+        json::write_data(payload, message.kind == Kind::Text, made);
+    }
+    let bytes = if made.is_empty() { payload } else { made };
     let text = str::from_utf8(bytes).ok().filter(|_| format == Format::Json);
     whole(publication, text.map_or(Data::Raw(bytes), Data::Text), delta)
 }

@@ -177,7 +177,7 @@ impl Hub {
         }
         loop {
             // A channel may be dropped between finding and locking it; then there is a new one to be found.
-            let found = self.find_or_create(channel)?;
+            let found = self.find_or_create(channel, keep.by_backend)?;
             if let Some(position) = found.publish(&mut message, keep, &self.patterns, &self.mailboxes, now)? {
                 self.published.fetch_add(1, Relaxed);
                 if !keep.by_backend {
@@ -193,7 +193,7 @@ impl Hub {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
     }
 
-    /// The names of all channels, and how many workers have subscribers of each.
+    /// All channels.
     pub fn channels(&self) -> Vec<Arc<Channel>> {
         self.channels.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -212,7 +212,7 @@ impl Hub {
         now: Instant,
     ) -> Result<(Arc<Channel>, Joined), HubError> {
         loop {
-            let found = self.find_or_create(channel)?;
+            let found = self.find_or_create(channel, false)?;
             if let Some(joined) = found.join(worker, local, start, now) {
                 return Ok((found, joined));
             }
@@ -259,7 +259,7 @@ impl Hub {
         }
     }
 
-    fn find_or_create(&self, name: &str) -> Result<Arc<Channel>, HubError> {
+    fn find_or_create(&self, name: &str, by_backend: bool) -> Result<Arc<Channel>, HubError> {
         if let Some(channel) = self.channels.read().unwrap_or_else(PoisonError::into_inner).get(name) {
             return Ok(Arc::clone(channel));
         }
@@ -270,7 +270,9 @@ impl Hub {
         if let Some(channel) = channels.get(name) {
             return Ok(Arc::clone(channel));
         }
-        if channels.len() >= self.config.channels_max {
+        // Clients leave room for what backends publish.
+        let reserved = if by_backend { 0 } else { self.config.channels_max / 10 };
+        if channels.len() + reserved >= self.config.channels_max {
             return Err(HubError::Channels);
         }
         let id = self.created.fetch_add(1, Relaxed);
@@ -280,10 +282,10 @@ impl Hub {
         if let Some(prefix) = patterns::prefix(name) {
             self.patterns.add(prefix, &channel);
             // From here on nothing is missed; what is there already comes now.
-            let known: Vec<_> =
-                channels.values().filter(|known| known.name().starts_with(prefix) && known.name() != channel.name()).cloned().collect();
+            let belongs = |known: &&Arc<Channel>| known.name().starts_with(prefix) && !known.name().contains('*');
+            let known: Vec<_> = channels.values().filter(belongs).cloned().collect();
             drop(channels);
-            known.iter().for_each(|known| known.tell_pattern(&channel));
+            known.iter().for_each(|known| known.tell_pattern(&channel, &self.mailboxes));
         }
         Ok(channel)
     }

@@ -133,6 +133,11 @@ impl Publication {
         payload.len() + key.len() + tags + size_of::<Publication>()
     }
 
+    /// It is no longer the newest: who still needs a frame of it makes it again.
+    pub(super) fn forget_frames(&self) {
+        *self.frames.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
+    }
+
     /// The whole frame in a form; made by the first worker that needs it. `base` is the publication before it, where the form takes deltas.
     pub fn frame(&self, channel: &Channel, form: Form, base: Option<&Publication>, encoder: &mut Encoder) -> Arc<[u8]> {
         let based_on = base.map_or(0, |base| base.offset);

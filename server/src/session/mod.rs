@@ -5,7 +5,7 @@ mod client;
 mod codes;
 mod stream;
 
-use std::{borrow::Cow, rc::Rc, sync::Arc, time::SystemTime};
+use std::{borrow::Cow, collections::VecDeque, rc::Rc, sync::Arc, time::SystemTime};
 
 use fantail_codec::{
     CloseCode, Kind,
@@ -17,7 +17,7 @@ pub use codes::Disconnect;
 pub use stream::{Refusal, Stream};
 
 use crate::{
-    auth::TokenError,
+    auth::BearerClaims,
     config::Access,
     context::Context,
     encode::Encoding,
@@ -46,6 +46,7 @@ pub struct Raw {
     subscription: u64,
     /// What the client may do there.
     level: Access,
+    holder: Holder,
 }
 
 /// The token of a client without the client protocol, for a connection or for one channel. It is looked at when a channel is joined.
@@ -53,9 +54,26 @@ pub struct Raw {
 pub struct Bearer(pub Option<Box<str>>);
 
 impl Bearer {
-    /// The most that it lets its client do in a channel.
-    fn level(&self, channel: &str, context: &Context) -> Result<Access, TokenError> {
-        self.0.as_ref().map_or(Ok(Access::Anyone), |token| context.verifier.bearer(token, channel, now()))
+    /// What it lets its client do in a channel; `None` where the client must have another, or one at all.
+    fn claims(&self, channel: &str, context: &Context) -> Option<BearerClaims> {
+        match &self.0 {
+            Some(token) => context.verifier.bearer(token, channel, now()).ok(),
+            None if context.anonymous => Some(BearerClaims { access: Access::Anyone, user: String::new(), expires: None }),
+            None => None,
+        }
+    }
+}
+
+/// Whose connection it is and until when, where a token said so.
+#[derive(Debug, Default)]
+pub struct Holder {
+    user: Box<str>,
+    expires: Option<u64>,
+}
+
+impl Holder {
+    fn new(claims: &BearerClaims) -> Holder {
+        Holder { user: claims.user.as_str().into(), expires: claims.expires }
     }
 }
 
@@ -92,6 +110,9 @@ pub struct Wire<'a> {
     pub queued: &'a mut Queued,
     /// How it takes messages.
     pub encoding: Encoding,
+    /// Its subscriptions that are behind.
+    #[expect(clippy::box_collection, reason = "few connections ever have any")]
+    pub behind: &'a mut Option<Box<VecDeque<u64>>>,
     /// Bytes that may wait before its subscriptions are relieved of them.
     pub slow_bytes_max: &'a mut u32,
     /// What the worker's connections share.
@@ -108,15 +129,16 @@ impl Session {
         const ROOM: (u16, &str) = (503, "this server has no room for another channel\n");
         const DENIED: (u16, &str) = (403, "this channel is not for everyone\n");
         const LIMIT: (u16, &str) = (403, "expected fewer channels\n");
-        const TOKEN: (u16, &str) = (401, "expected a valid token, or none\n");
+        const TOKEN: (u16, &str) = (401, "expected a valid token\n");
         match route {
             Route::Raw(channel) => {
-                let level = bearer.level(channel, wire.context).map_err(|_| TOKEN)?;
+                let claims = bearer.claims(channel, wire.context).ok_or(TOKEN)?;
+                let (level, holder) = (claims.access, Holder::new(&claims));
                 if !is_allowed(level, wire.context.hub.access(channel)) {
                     return Err(DENIED);
                 }
                 let joined = wire.join_raw(channel, Shape::Raw).map_err(|error| if error == HubError::Name { NAME } else { ROOM });
-                joined.map(|subscription| Session::Raw(Raw { subscription, level }))
+                joined.map(|subscription| Session::Raw(Raw { subscription, level, holder }))
             }
             Route::Stream(channels) => {
                 let mut stream = Box::new(Stream::new(bearer));
@@ -134,7 +156,7 @@ impl Session {
             Route::Client { native_pings, protobuf } => {
                 let chosen = SUBPROTOCOLS.iter().find(|(name, _)| subprotocol == Some(name)).map(|(_, format)| *format);
                 let format = chosen.unwrap_or(if *protobuf { Format::Protobuf } else { Format::Json });
-                Ok(Session::Client(Box::new(Client::new(format, *native_pings))))
+                Ok(Session::Client(Box::new(Client::new(format, *native_pings, wire.context.now_ms))))
             }
             Route::Echo | Route::File(_) | Route::Unknown => Ok(Session::Echo),
         }
@@ -153,6 +175,10 @@ impl Session {
     /// # Errors
     /// Why the connection is to be closed.
     pub fn message(&mut self, kind: Kind, payload: &mut [u8], wire: &mut Wire<'_>) -> Result<(), Close> {
+        // Whoever keeps its pings off by sending is looked at all the same.
+        if let Session::Raw(_) | Session::Stream(_) = self {
+            self.expire(wire)?;
+        }
         match self {
             Session::Echo => {
                 wire.send(kind, payload);
@@ -164,6 +190,33 @@ impl Session {
             }
             Session::Stream(stream) => stream.message(kind, payload, wire),
             Session::Client(client) => client.message(kind, payload, wire),
+        }
+    }
+
+    /// The user whose connection it is, if a token said so.
+    pub fn user(&self) -> Option<&str> {
+        match self {
+            Session::Echo => None,
+            Session::Raw(Raw { holder, .. }) => Some(&*holder.user).filter(|user| !user.is_empty()),
+            Session::Stream(stream) => Some(stream.user()).filter(|user| !user.is_empty()),
+            Session::Client(client) => client.is_connected().then(|| &*client.info().user),
+        }
+    }
+
+    /// Looks at the ends of its tokens.
+    ///
+    /// # Errors
+    /// The connection's own has ended.
+    pub fn expire(&mut self, wire: &mut Wire<'_>) -> Result<(), Close> {
+        let expires = match self {
+            Session::Echo => None,
+            Session::Raw(raw) => raw.holder.expires,
+            Session::Stream(stream) => stream.expires(),
+            Session::Client(client) => return client.expire(wire).map_err(Disconnect::close),
+        };
+        match expires {
+            Some(expires) if expires.saturating_add(wire.context.token_grace_s) < now() => Err(Disconnect::Expired.close()),
+            _ => Ok(()),
         }
     }
 
@@ -218,7 +271,14 @@ impl Wire<'_> {
         let wish = Wish { form, rate: 0, start: Start::Fresh, join_leave: false, positioned: false };
         let (subscription, snapshot) = self.join(channel, wish)?;
         let channel = Arc::clone(self.context.subscribers.channel(subscription));
-        snapshot.publications.iter().for_each(|publication| self.publication(&channel, publication, form, subscription));
+        match snapshot.publications.first() {
+            // Few bytes may ask for many; they come when what came before is written.
+            Some(first) if self.context.answered_enough(0) => {
+                self.context.subscribers.rewind(subscription, self.key, first.offset() - 1);
+                self.behind.get_or_insert_default().push_back(subscription);
+            }
+            _ => snapshot.publications.iter().for_each(|publication| self.publication(&channel, publication, form, subscription)),
+        }
         Ok(subscription)
     }
 
@@ -227,15 +287,13 @@ impl Wire<'_> {
         self.context.subscribers.leave(subscription, self.context.now);
     }
 
-    /// Moves a subscription to another rate.
-    fn change_rate(&mut self, subscription: u64, rate: u32) {
+    /// Queues what is newest for a subscription that is behind.
+    fn catch_up(&mut self, subscription: u64) {
         let Context { subscribers, queue, encoder, metrics, .. } = &mut *self.context;
-        if subscribers.change_rate(subscription, rate) {
-            subscribers.catch_up(subscription, self.key, encoder, |shared| {
-                queue.shared(self.queued, shared, subscription);
-                metrics.deliveries.add(1);
-            });
-        }
+        subscribers.catch_up(subscription, self.key, encoder, |shared| {
+            queue.shared(self.queued, shared, subscription);
+            metrics.deliveries.add(1);
+        });
     }
 
     fn publication(&mut self, channel: &Channel, publication: &Publication, form: Form, subscription: u64) {

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use fantail_codec::{CloseCode, Kind};
 use serde::Deserialize;
 
-use super::{Bearer, Close, Wire, is_allowed};
+use super::{Bearer, Close, Holder, Wire, is_allowed};
 use crate::{
     context::Context,
     hub::{HubError, Shape},
@@ -16,6 +16,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Stream {
     bearer: Bearer,
+    holder: Holder,
     subscriptions: HashMap<Arc<str>, u64>,
 }
 
@@ -45,7 +46,15 @@ pub enum Refusal {
 impl Stream {
     /// No channels yet.
     pub fn new(bearer: Bearer) -> Stream {
-        Stream { bearer, subscriptions: HashMap::new() }
+        Stream { bearer, holder: Holder::default(), subscriptions: HashMap::new() }
+    }
+
+    pub(super) fn user(&self) -> &str {
+        &self.holder.user
+    }
+
+    pub(super) fn expires(&self) -> Option<u64> {
+        self.holder.expires
     }
 
     /// Adds a channel; nothing changes where it is there already.
@@ -56,14 +65,15 @@ impl Stream {
         if self.subscriptions.contains_key(channel) {
             return Ok(());
         }
-        let level = self.bearer.level(channel, wire.context).map_err(|_| Refusal::Token)?;
-        if !is_allowed(level, wire.context.hub.access(channel)) {
+        let claims = self.bearer.claims(channel, wire.context).ok_or(Refusal::Token)?;
+        if !is_allowed(claims.access, wire.context.hub.access(channel)) {
             return Err(Refusal::Denied);
         }
         if self.subscriptions.len() >= wire.context.subscriptions_max {
             return Err(Refusal::Limit);
         }
         let subscription = wire.join_raw(channel, Shape::Stream).map_err(Refusal::Hub)?;
+        self.holder = Holder::new(&claims);
         let name = Arc::clone(wire.context.subscribers.channel(subscription).name());
         self.subscriptions.insert(name, subscription);
         Ok(())

@@ -17,6 +17,8 @@ pub struct Delivery {
     pub channel: Arc<Channel>,
     /// The publications, oldest first.
     pub publications: Vec<Arc<Publication>>,
+    /// They count against the mailbox until they are delivered.
+    pub counts: bool,
     /// What was delivered before them.
     pub base: Option<Arc<Publication>>,
     frames: Vec<Frames>,
@@ -35,8 +37,14 @@ const JOINED_BYTES_MAX: usize = 16 << 10;
 
 impl Delivery {
     /// Publications of a channel that follow `base`.
-    pub fn new(feed: u32, channel: Arc<Channel>, publications: Vec<Arc<Publication>>, base: Option<Arc<Publication>>) -> Delivery {
-        Delivery { feed, channel, publications, base, frames: Vec::new() }
+    pub fn new(
+        feed: u32,
+        channel: Arc<Channel>,
+        publications: Vec<Arc<Publication>>,
+        base: Option<Arc<Publication>>,
+        counts: bool,
+    ) -> Delivery {
+        Delivery { feed, channel, publications, counts, base, frames: Vec::new() }
     }
 
     /// Hands each piece that this subscriber is to get to `queue`; returns how many publications that was. From then on the subscriber has them.

@@ -7,6 +7,8 @@ use crate::hub::{Form, Publication, Values};
 /// Subscribers of one channel and one rate: they share bytes and timer.
 #[derive(Debug)]
 pub struct Feed {
+    /// Tells it from others that have had its place.
+    pub serial: u32,
     /// The worker's number for the channel.
     pub channel: u32,
     /// The next feed of the channel.

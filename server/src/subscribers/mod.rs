@@ -32,12 +32,12 @@ pub struct Subscribers {
     channels: Slab<LocalChannel>,
     feeds: Slab<Feed>,
     subscriptions: Slab<Subscription>,
-    /// Subscriptions so far.
-    joined: u32,
+    /// Subscriptions, channels and feeds so far: their places are others' in time, these are not.
+    serial: u32,
     /// Feeds to be delivered.
     timers: Timers,
     /// Those of them that are being delivered.
-    due: Vec<u32>,
+    due: Vec<u64>,
     /// Channels of whose position subscribers are to be told.
     heartbeats: Timers,
 }
@@ -48,8 +48,8 @@ struct LocalChannel {
     channel: Arc<Channel>,
     /// Its feeds, linked.
     feeds: u32,
-    /// It waits for its next heartbeat.
-    beats: bool,
+    /// The serial under which it waits for its next heartbeat.
+    beats: Option<u32>,
 }
 
 /// Where a subscriber is.
@@ -86,7 +86,7 @@ impl Subscribers {
             channels: Slab::new(),
             feeds: Slab::new(),
             subscriptions: Slab::new(),
-            joined: 0,
+            serial: 0,
             timers: Timers::default(),
             due: Vec::new(),
             heartbeats: Timers::default(),
@@ -101,12 +101,12 @@ impl Subscribers {
         let vacant = self.channels.vacant_key() as u32;
         let (channel, joined) = self.hub.subscribe(name, self.worker, vacant, wish.start, now)?;
         if joined.local == vacant {
-            self.channels.insert(LocalChannel { channel, feeds: NONE, beats: false });
+            self.channels.insert(LocalChannel { channel, feeds: NONE, beats: None });
         }
         let snapshot = joined.snapshot;
         // Its place is another's once it has left, but its frames may wait for longer.
-        self.joined = self.joined.wrapping_add(1);
-        let subscription = u64::from(self.joined) << 32 | self.subscriptions.vacant_key() as u64;
+        self.serial = self.serial.wrapping_add(1);
+        let subscription = key(self.subscriptions.vacant_key() as u32, self.serial);
         let subscriber = Subscriber {
             connection: connection as u32,
             subscription,
@@ -132,11 +132,7 @@ impl Subscribers {
         let channel = self.feeds[feed as usize].channel;
         self.exit(feed, position);
         if self.channels[channel as usize].feeds == NONE {
-            let LocalChannel { channel: left, beats, .. } = self.channels.remove(channel as usize);
-            if beats {
-                self.heartbeats.remove(channel);
-            }
-            let channel = left;
+            let LocalChannel { channel, .. } = self.channels.remove(channel as usize);
             self.hub.unsubscribe(&channel, self.worker, now);
         }
     }
@@ -183,6 +179,13 @@ impl Subscribers {
         Some((subscriber, if policy == SlowPolicy::DropOldest && takes_deltas { SlowPolicy::Conflate } else { policy }))
     }
 
+    /// Takes a subscriber back to an offset, from which on it is to catch up.
+    pub fn rewind(&mut self, subscription: u64, connection: usize, after: u64) {
+        if let Some(subscriber) = self.subscriber(subscription, connection) {
+            (subscriber.behind, subscriber.after, subscriber.has_base) = (true, after, false);
+        }
+    }
+
     /// Queues what is newest for a subscriber that was behind; returns how many bytes that is.
     pub fn catch_up(&mut self, subscription: u64, connection: usize, encoder: &mut Encoder, mut queue: impl FnMut(&Rc<Shared>)) -> usize {
         // It may have left since, and its number may be another's.
@@ -210,19 +213,21 @@ impl Subscribers {
         // The worker may have left the channel while this was in the mail.
         let found = self.channels.get(local as usize).filter(|found| Arc::ptr_eq(&found.channel, channel));
         let mut next = found.map_or(NONE, |found| found.feeds);
-        // In the mail it counted once; from here on it counts in each feed.
-        let (mut held, mut released) = (0, publication.bytes());
+        // In the mail it counted once. From here on it counts in each feed that is to have every publication; the newest the channel holds anyway.
+        let mut feeds = 0;
         while next != NONE {
             let feed = &mut self.feeds[next as usize];
             if feed.pending.is_empty() {
-                self.timers.add(next, interval_ms(channel.options(), feed.rate), now_ms);
+                self.timers.add(key(next, feed.serial), interval_ms(channel.options(), feed.rate), now_ms);
             }
-            held += publication.bytes();
-            released += feed.pending.push(Arc::clone(publication)).map_or(0, |replaced| replaced.bytes());
+            feed.pending.push(Arc::clone(publication));
+            feeds += usize::from(feed.rate == 0);
             next = feed.next;
         }
-        mailbox.hold(held.saturating_sub(released));
-        mailbox.release(released.saturating_sub(held));
+        match feeds {
+            0 => mailbox.release(publication.bytes()),
+            _ => mailbox.hold((feeds - 1) * publication.bytes()),
+        }
     }
 
     /// When the next delivery is due, in milliseconds since the worker began, modulo 2³².
@@ -235,13 +240,20 @@ impl Subscribers {
         if self.due.is_empty() {
             self.timers.take_due(now_ms, &mut self.due);
         }
-        let at = self.due.pop()?;
+        let at = loop {
+            let due = self.due.pop()?;
+            // Its subscribers may all have left since, and its place be another's.
+            if self.feeds.get(place(due)).is_some_and(|feed| key(place(due) as u32, feed.serial) == due) {
+                break place(due) as u32;
+            }
+        };
         let feed = &mut self.feeds[at as usize];
         let publications = feed.pending.take();
         let channel = Arc::clone(&self.channels[feed.channel as usize].channel);
         let last = publications.last().filter(|_| channel.options().delta).cloned();
         let base = std::mem::replace(&mut feed.base, last);
-        Some(Delivery::new(at, channel, publications, base))
+        let counts = feed.rate == 0;
+        Some(Delivery::new(at, channel, publications, base, counts))
     }
 
     /// The subscribers that a delivery goes to.
@@ -251,16 +263,22 @@ impl Subscribers {
 
     /// The delivery is done; its publications no longer count against the mailbox.
     pub fn delivered(&self, delivery: &Delivery) {
-        self.hub.mailbox(self.worker).release(bytes(&delivery.publications));
+        if delivery.counts {
+            self.hub.mailbox(self.worker).release(bytes(&delivery.publications));
+        }
     }
 
     /// Tells of each channel that has been quiet where it stands, and to whom: to subscribers that want to know and to whom nothing is on its way.
     pub fn heartbeats(&mut self, now: Instant, now_ms: u32, mut tell: impl FnMut(&Channel, Position, &Subscriber)) {
         let mut due = Vec::new();
         self.heartbeats.take_due(now_ms, &mut due);
-        for local in due {
-            let found = &mut self.channels[local as usize];
-            found.beats = false;
+        for due in due {
+            let local = place(due) as u32;
+            let Some(found) = self.channels.get_mut(place(due)).filter(|found| found.beats.is_some_and(|serial| key(local, serial) == due))
+            else {
+                continue;
+            };
+            found.beats = None;
             let channel = Arc::clone(&found.channel);
             let quiet = channel.quiet_position(now);
             let mut wanted = false;
@@ -280,8 +298,10 @@ impl Subscribers {
     fn beat(&mut self, local: u32, now_ms: u32) {
         let found = &mut self.channels[local as usize];
         let interval_ms = found.channel.options().heartbeat.as_millis() as u32;
-        if interval_ms > 0 && !std::mem::replace(&mut found.beats, true) {
-            self.heartbeats.add(local, interval_ms, now_ms);
+        if interval_ms > 0 && found.beats.is_none() {
+            self.serial = self.serial.wrapping_add(1);
+            found.beats = Some(self.serial);
+            self.heartbeats.add(key(local, self.serial), interval_ms, now_ms);
         }
     }
 
@@ -310,7 +330,9 @@ impl Subscribers {
             at = self.feeds[at as usize].next;
         }
         if at == NONE {
-            let feed = Feed { channel, next: first, rate, subscribers: Vec::new(), pending: Pending::nothing(rate), base: None };
+            self.serial = self.serial.wrapping_add(1);
+            let serial = self.serial;
+            let feed = Feed { serial, channel, next: first, rate, subscribers: Vec::new(), pending: Pending::nothing(rate), base: None };
             at = self.feeds.insert(feed) as u32;
             self.channels[channel as usize].feeds = at;
         }
@@ -333,10 +355,9 @@ impl Subscribers {
         if !feed.subscribers.is_empty() {
             return;
         }
+        // Its timer finds it gone.
         let mut feed = self.feeds.remove(at as usize);
-        if !feed.pending.is_empty() {
-            self.timers.remove(at);
-            self.due.retain(|&due| due != at);
+        if feed.rate == 0 {
             self.hub.mailbox(self.worker).release(bytes(&feed.pending.take()));
         }
         let first = &mut self.channels[feed.channel as usize].feeds;
@@ -352,9 +373,14 @@ impl Subscribers {
     }
 }
 
-/// Where a subscription is among the worker's.
-fn place(subscription: u64) -> usize {
-    subscription as u32 as usize
+/// A number that no other has for long.
+fn key(place: u32, serial: u32) -> u64 {
+    u64::from(serial) << 32 | u64::from(place)
+}
+
+/// The place of what has this number.
+fn place(key: u64) -> usize {
+    key as u32 as usize
 }
 
 fn bytes(publications: &[Arc<Publication>]) -> usize {

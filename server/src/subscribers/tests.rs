@@ -170,14 +170,14 @@ fn publications_count_against_the_mailbox_until_they_are_delivered_or_dropped() 
     world.publish("");
     let one = world.mailbox_bytes();
     world.arrive(0);
-    assert_eq!(world.mailbox_bytes(), 2 * one, "once in each feed");
+    assert_eq!(world.mailbox_bytes(), one, "the newest, for who has a rate, is the channel's anyway");
     (0..2).for_each(|_| world.publish(""));
     world.arrive(0);
-    assert_eq!(world.mailbox_bytes(), 4 * one, "what is replaced counts no more");
+    assert_eq!(world.mailbox_bytes(), 3 * one);
     world.deliver(10);
-    assert_eq!(world.mailbox_bytes(), one);
+    assert_eq!(world.mailbox_bytes(), 0);
     world.subscribers.leave(slow, world.now);
-    assert_eq!((world.mailbox_bytes(), world.subscribers.next_due_ms()), (0, None), "nobody waits for it");
+    assert!(world.deliver(1000).is_empty(), "nobody waits for it");
     world.publish("");
     world.arrive(20);
     world.publish("");
@@ -324,8 +324,7 @@ fn timers_are_aligned_and_survive_the_wrap() {
     };
     assert_eq!((timers.next_due_ms(), due(&mut timers, 299)), (Some(299), vec![4]));
     assert_eq!((timers.next_due_ms(), due(&mut timers, 299)), (Some(300), vec![]));
-    timers.remove(2);
-    assert_eq!((due(&mut timers, 999), timers.next_due_ms(), due(&mut timers, 1000)), (vec![1], Some(1000), vec![3]));
+    assert_eq!((due(&mut timers, 999), timers.next_due_ms(), due(&mut timers, 1000)), (vec![1, 2], Some(1000), vec![3]));
     assert_eq!(timers.next_due_ms(), None);
     for interval_ms in [1, 10, 1000] {
         let mut timers = Timers::default();

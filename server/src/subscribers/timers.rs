@@ -10,12 +10,12 @@ struct Timer {
     interval_ms: u32,
     /// Milliseconds since the worker began, modulo 2³².
     due_ms: u32,
-    feeds: Vec<u32>,
+    feeds: Vec<u64>,
 }
 
 impl Timers {
     /// The feed is due at the next multiple of the interval; at once where that is 0.
-    pub fn add(&mut self, feed: u32, interval_ms: u32, now_ms: u32) {
+    pub fn add(&mut self, feed: u64, interval_ms: u32, now_ms: u32) {
         let at = match self.0.iter().position(|timer| timer.interval_ms == interval_ms) {
             Some(at) => at,
             None => {
@@ -37,14 +37,9 @@ impl Timers {
     }
 
     /// Moves all feeds that are due to `due`.
-    pub fn take_due(&mut self, now_ms: u32, due: &mut Vec<u32>) {
+    pub fn take_due(&mut self, now_ms: u32, due: &mut Vec<u64>) {
         let is_due = |timer: &&mut Timer| now_ms.wrapping_sub(timer.due_ms) as i32 >= 0;
         self.0.iter_mut().filter(is_due).for_each(|timer| due.append(&mut timer.feeds));
-    }
-
-    /// The feed is gone.
-    pub fn remove(&mut self, feed: u32) {
-        self.0.iter_mut().for_each(|timer| timer.feeds.retain(|&waiting| waiting != feed));
     }
 }
 

@@ -12,7 +12,7 @@ use super::{Client, Outcome, Replies, Wire};
 use crate::{
     context::Context,
     hub::{self, Channel, Message},
-    session::codes,
+    session::{codes, is_allowed},
 };
 
 /// Publications of a history that one reply may hold.
@@ -23,7 +23,7 @@ impl Client {
         if data.is_empty() {
             return Err(codes::BAD_REQUEST.into());
         }
-        if !self.is_allowed(wire.context.hub.options(channel).publish) {
+        if !is_allowed(self.level(Some(channel)), wire.context.hub.options(channel).publish) {
             return Err(codes::PERMISSION_DENIED.into());
         }
         let kind = match self.format {
@@ -79,7 +79,7 @@ impl Client {
         match method {
             "sub.rate" => {
                 let change: Change<'_> = serde_json::from_slice(data).map_err(|_| codes::BAD_REQUEST)?;
-                let told = self.change_rate(&change.channel, data, wire)?;
+                let told = self.change_rate(&change.channel, data, wire, replies)?;
                 replies.write(id, &Reply::Rpc { data: Data::Raw(told.as_bytes()) });
                 Ok(())
             }

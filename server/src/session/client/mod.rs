@@ -38,6 +38,8 @@ pub struct Client {
     native_pings: bool,
     state: State,
     info: Arc<ClientInfo>,
+    /// When it came, or was last looked at for what has ended: milliseconds since the worker began, modulo 2³².
+    looked_ms: u32,
     /// When the connection's token ends, in seconds since 1970.
     expires: Option<u64>,
     subscriptions: HashMap<Arc<str>, Subscription>,
@@ -56,6 +58,8 @@ enum State {
 struct Replies<'a> {
     format: Format,
     out: &'a mut Vec<u8>,
+    /// Subscriptions that are to catch up behind them.
+    catch_up: Vec<u64>,
 }
 
 impl Replies<'_> {
@@ -106,8 +110,16 @@ impl From<Disconnect> for Failure {
 
 impl Client {
     /// A client that has not said who it is.
-    pub fn new(format: Format, native_pings: bool) -> Client {
-        Client { format, native_pings, state: State::Fresh, info: Arc::default(), expires: None, subscriptions: HashMap::new() }
+    pub fn new(format: Format, native_pings: bool, now_ms: u32) -> Client {
+        Client {
+            format,
+            native_pings,
+            looked_ms: now_ms,
+            state: State::Fresh,
+            info: Arc::default(),
+            expires: None,
+            subscriptions: HashMap::new(),
+        }
     }
 
     /// Whether it has said who it is.
@@ -138,9 +150,16 @@ impl Client {
         if kind != hub::kind(self.format) {
             return Err(Disconnect::BadRequest.close());
         }
+        // Whoever keeps the deadlines off by sending is looked at all the same.
+        let waited_ms = wire.context.now_ms.wrapping_sub(self.looked_ms);
+        match self.state {
+            State::Connected if waited_ms >= wire.context.ping_interval_ms => self.expire(wire).map_err(Disconnect::close)?,
+            State::Fresh | State::Refused if waited_ms > wire.context.handshake_ms => return Err(Disconnect::Stale.close()),
+            _ => {}
+        }
         let mut out = std::mem::take(&mut wire.context.replies);
         let mut reader = std::mem::take(&mut wire.context.reader);
-        let mut replies = Replies { format: self.format, out: &mut out };
+        let mut replies = Replies { format: self.format, out: &mut out, catch_up: Vec::new() };
         let mut ended = None;
         let mut take = |command: Command<'_>| match self.command(command, wire, &mut replies) {
             Ok(()) => ControlFlow::Continue(()),
@@ -153,10 +172,13 @@ impl Client {
             Kind::Text => reader.commands(payload, &mut take),
             Kind::Binary => protobuf::commands(payload, &mut take),
         };
+        let catch_up = replies.catch_up;
         wire.context.reader = reader;
         if !out.is_empty() {
             wire.send(kind, &out);
         }
+        // What follows from the commands follows the replies.
+        catch_up.into_iter().for_each(|subscription| wire.catch_up(subscription));
         out.clear();
         wire.context.replies = out;
         match (ended, read) {
@@ -251,6 +273,7 @@ impl Client {
             time: 0,
         };
         replies.write(id, &Reply::Connect(result));
+        replies.catch_up.extend(granted.iter().filter_map(Granted::catches_up));
         for (granted, others) in granted.iter().zip(others) {
             others.iter().for_each(|other| replies.publication(granted.target(), other, granted.as_text, wire.context.encoder.differ()));
         }
@@ -264,7 +287,7 @@ impl Client {
 
     fn end_subscription(&mut self, channel: &str, why: (u32, &str), wire: &mut Wire<'_>) {
         let mut out = Vec::new();
-        self.write_end(channel, why, wire, &mut Replies { format: self.format, out: &mut out });
+        self.write_end(channel, why, wire, &mut Replies { format: self.format, out: &mut out, catch_up: Vec::new() });
         if !out.is_empty() {
             wire.send(hub::kind(self.format), &out);
         }

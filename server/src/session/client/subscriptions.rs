@@ -22,10 +22,14 @@ use crate::{
 pub struct Subscription {
     /// The worker's number for it.
     pub number: u64,
+    /// A token for the channel brought it.
+    pub by_token: bool,
     /// When its token ends, in seconds since 1970.
     pub expires: Option<u64>,
-    /// As what it is among those present, if it is.
+    /// As what others know it, if they do.
     pub present: Option<Arc<ClientInfo>>,
+    /// Others are told that it comes and goes.
+    pub tells: bool,
 }
 
 /// A subscription as the client is told of it.
@@ -34,6 +38,9 @@ pub struct Granted {
     pub snapshot: Snapshot,
     /// Its data are text.
     pub as_text: bool,
+    number: u64,
+    /// What it begins with is not in the reply.
+    follows: bool,
     id: Option<i64>,
     offset: u64,
     recoverable: bool,
@@ -51,6 +58,9 @@ struct Wanted {
     rate: Option<u32>,
 }
 
+/// Bytes of values that a reply may hold beside what was missed.
+const REPLY_BYTES_MAX: usize = 256 << 10;
+
 /// Bits of `flag`.
 const BY_ID: i64 = 1;
 const REJECT_UNRECOVERED: i64 = 2;
@@ -62,6 +72,7 @@ impl Client {
         let mut made = vec![Vec::new(); granted.snapshot.publications.len()];
         let result = granted.result(self.format, wire.context.encoder.differ(), &mut made);
         replies.write(id, &Reply::Subscribe(result));
+        replies.catch_up.extend(granted.catches_up());
         Ok(())
     }
 
@@ -69,6 +80,10 @@ impl Client {
     fn may_subscribe(&self, subscribe: &Subscribe<'_>, context: &Context) -> Result<SubscriptionClaims, Failure> {
         if subscribe.kind != 0 {
             return Err(codes::NOT_AVAILABLE.into());
+        }
+        let access = context.hub.access(subscribe.channel);
+        if access == Access::Nobody {
+            return Err(codes::PERMISSION_DENIED.into());
         }
         if !subscribe.token.is_empty() {
             return context.verifier.subscription(subscribe.token, subscribe.channel, &self.info.user, now()).map_err(
@@ -78,15 +93,19 @@ impl Client {
                 },
             );
         }
-        if !self.is_allowed(context.hub.access(subscribe.channel)) {
+        if !is_allowed(self.level(None), access) {
             return Err(codes::PERMISSION_DENIED.into());
         }
         Ok(SubscriptionClaims::default())
     }
 
-    /// Whether this is allowed to the client without a token for the channel.
-    pub(super) fn is_allowed(&self, access: Access) -> bool {
-        is_allowed(if self.info.user.is_empty() { Access::Anyone } else { Access::Users }, access)
+    /// The most that it may do in a channel, which a token for that may raise.
+    pub(super) fn level(&self, channel: Option<&str>) -> Access {
+        match channel.and_then(|channel| self.subscriptions.get(channel)) {
+            Some(known) if known.by_token => Access::Token,
+            _ if self.info.user.is_empty() => Access::Anyone,
+            _ => Access::Users,
+        }
     }
 
     fn grant(
@@ -109,16 +128,18 @@ impl Client {
         // With Protobuf centrifuge-js compares the numbers by identity, and so finds no channel for them.
         let by_id = subscribe.flag & BY_ID != 0 && self.format == Format::Json;
         let has_history = options.history_size > 0;
-        let recoverable = overrides.recover.unwrap_or(has_history || (subscribe.recoverable && options.last_value));
-        let positioned = recoverable || overrides.position.unwrap_or(subscribe.positioned);
-        let start = match (subscribe.recover, subscribe.epoch) {
+        // A pattern's publications carry the offsets of their channels, which are no places in the pattern.
+        let is_pattern = channel.contains('*');
+        let recoverable = !is_pattern && overrides.recover.unwrap_or(has_history || (subscribe.recoverable && options.last_value));
+        let positioned = recoverable || (!is_pattern && overrides.position.unwrap_or(subscribe.positioned));
+        let start = match (subscribe.recover && !is_pattern, subscribe.epoch) {
             (false, _) => Start::Fresh,
             (true, "") => Start::After(subscribe.offset, None),
             (true, epoch) => Start::After(subscribe.offset, Some(epoch.parse().unwrap_or(hub::Epoch::UNKNOWN))),
         };
         let form = Form { shape: Shape::Push { format: self.format, by_id, delta: as_text }, encoding: wire.encoding };
         let wish = Wish { form, rate, start, join_leave: subscribe.join_leave && options.join_leave, positioned };
-        let (number, snapshot) = wire.join(channel, wish).map_err(codes::of_hub)?;
+        let (number, mut snapshot) = wire.join(channel, wish).map_err(codes::of_hub)?;
         let joined = Arc::clone(wire.context.subscribers.channel(number));
         if subscribe.recover && !snapshot.recovered && subscribe.flag & REJECT_UNRECOVERED != 0 {
             wire.leave(number);
@@ -129,13 +150,26 @@ impl Client {
             Some(_) => Arc::new(ClientInfo { chan_info, ..(*self.info).clone() }),
             None => Arc::clone(&self.info),
         };
-        let present = overrides.presence.unwrap_or(options.presence).then(|| Arc::clone(&info));
+        let tells = overrides.join_leave.unwrap_or(options.join_leave);
+        let present = (tells || overrides.presence.unwrap_or(options.presence)).then(|| Arc::clone(&info));
         if let Some(info) = &present {
-            wire.context.hub.enter(&joined, info, overrides.join_leave.unwrap_or(options.join_leave));
+            wire.context.hub.enter(&joined, info, tells);
+        }
+        // Many keys' values are too much for a reply of its own; shared with others, they follow it.
+        let bytes: usize = snapshot.publications.iter().map(|publication| publication.bytes()).sum();
+        let follows = bytes > REPLY_BYTES_MAX && !(has_history && snapshot.recovered);
+        if let Some(first) = snapshot.publications.first().filter(|_| follows) {
+            wire.context.subscribers.rewind(number, wire.key, first.offset() - 1);
+            snapshot.publications.clear();
         }
         let name = Arc::clone(joined.name());
-        self.subscriptions.insert(Arc::clone(&name), Subscription { number, expires: claims.expires, present });
+        self.subscriptions.insert(
+            Arc::clone(&name),
+            Subscription { number, by_token: !subscribe.token.is_empty(), expires: claims.expires, present, tells },
+        );
         Ok(Granted {
+            number,
+            follows,
             channel: name,
             id: by_id.then(|| joined.id() as i64),
             as_text,
@@ -191,10 +225,18 @@ impl Client {
     }
 
     /// Changes how often a subscription is updated; returns what the client is told.
-    pub(super) fn change_rate(&mut self, channel: &str, data: &[u8], wire: &mut Wire<'_>) -> Result<Box<str>, ErrorReply<'static>> {
+    pub(super) fn change_rate(
+        &mut self,
+        channel: &str,
+        data: &[u8],
+        wire: &mut Wire<'_>,
+        replies: &mut Replies<'_>,
+    ) -> Result<Box<str>, ErrorReply<'static>> {
         let known = self.subscriptions.get(channel).ok_or(codes::PERMISSION_DENIED)?;
         let (rate, told) = granted_rate(wire.context.hub.options(channel), data)?;
-        wire.change_rate(known.number, rate);
+        if wire.context.subscribers.change_rate(known.number, rate) {
+            replies.catch_up.push(known.number);
+        }
         Ok(told.unwrap_or_else(|| rate_data(rate)))
     }
 
@@ -202,7 +244,7 @@ impl Client {
     pub(super) fn exit(&self, known: &Subscription, context: &Context) {
         if known.present.is_some() {
             let channel = Arc::clone(context.subscribers.channel(known.number));
-            context.hub.exit(&channel, &self.info.client, channel.options().join_leave);
+            context.hub.exit(&channel, &self.info.client, known.tells);
         }
     }
 }
@@ -211,6 +253,11 @@ impl Granted {
     /// Takes what the client begins with, unless that is what it missed.
     pub fn take_unrecovered(&mut self) -> Vec<Arc<hub::Publication>> {
         if self.is_recovered() { Vec::new() } else { std::mem::take(&mut self.snapshot.publications) }
+    }
+
+    /// The subscription, if it is to catch up behind the reply.
+    pub fn catches_up(&self) -> Option<u64> {
+        self.follows.then_some(self.number)
     }
 
     /// Where its publications go.

@@ -53,6 +53,7 @@ impl Client {
     /// # Errors
     /// The connection's own has ended.
     pub fn expire(&mut self, wire: &mut Wire<'_>) -> Result<(), Disconnect> {
+        self.looked_ms = wire.context.now_ms;
         let now = now().saturating_sub(wire.context.token_grace_s);
         let has_ended = |expires: Option<u64>| expires.is_some_and(|expires| expires < now);
         if has_ended(self.expires) {
