@@ -5,12 +5,12 @@ use crate::{
     simd::{self, Utf8Run},
 };
 
-/// Texts up to this length are looked at in line first: most are short and ASCII, and a call through the kernels' table would cost more than
-/// the work.
-const INLINE_BYTES: usize = 128;
+/// Texts up to this length, less than a block of the kernels, are looked at in line first: most are short and ASCII, and a call through the
+/// kernels' table would cost more than the work.
+const INLINE_BYTES: usize = 63;
 
-/// Texts up to this length are left to the standard library, which is as fast as anything for a word or two.
-const STD_BYTES: usize = 8;
+/// Texts up to this length are decoded in a register, which is faster than anything for a word or two.
+const WORD_BYTES: usize = 8;
 
 /// Validates one text in any number of pieces: [`push`](Utf8::push) each, then [`finish`](Utf8::finish).
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,7 +29,7 @@ impl Utf8 {
     pub fn check(text: &[u8]) -> Result<(), PeerError> {
         let is_valid = match text.len() {
             ..=INLINE_BYTES if simd::utf8::short_is_ascii(text) => true,
-            ..=STD_BYTES => std::str::from_utf8(text).is_ok(),
+            ..=WORD_BYTES => simd::utf8::is_valid_word(text),
             _ => (simd::kernels().utf8)(text) == Utf8Run::Valid,
         };
         if is_valid { Ok(()) } else { Err(PeerError::Utf8) }

@@ -1,6 +1,9 @@
 use proptest::prelude::*;
 
-use super::{super::utf8::short_is_ascii, *};
+use super::{
+    super::utf8::{is_valid_word, short_is_ascii},
+    *,
+};
 
 /// Longer than any vector, and than four of the widest.
 const TEXT_BYTES: usize = 330;
@@ -13,6 +16,9 @@ fn check(bytes: &[u8]) {
         assert_eq!((kernels.utf8)(bytes), expected, "{}: {}", kernels.name, bytes.escape_ascii());
     }
     assert_eq!(short_is_ascii(bytes), bytes.is_ascii(), "{}", bytes.escape_ascii());
+    if bytes.len() <= 8 {
+        assert_eq!(is_valid_word(bytes), expected == Utf8Run::Valid, "{}", bytes.escape_ascii());
+    }
 }
 
 /// Checks what `bytes` are at a place in ASCII, with ASCII behind it and at the end.

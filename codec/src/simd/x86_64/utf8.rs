@@ -16,10 +16,6 @@ pub(super) fn avx2(bytes: &[u8]) -> Utf8Run {
 }
 
 pub(super) fn avx512(bytes: &[u8]) -> Utf8Run {
-    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
-    fn run(bytes: &[u8]) -> Utf8Run {
-        utf8::run(bytes, |bytes| is_valid(bytes))
-    }
     // SAFETY: the table with this function is given out where the CPU has these features.
     unsafe { run(bytes) }
 }
@@ -71,56 +67,78 @@ static SECOND_HIGH: [u8; 16] = {
     table
 };
 
-/// For each byte of a block the place of the one so many before it, behind 64 bytes of the block before.
-const fn places(back: u8) -> [u8; 64] {
-    let mut places = [0; 64];
-    let mut i = 0;
-    while i < 64 {
-        places[i] = 64 + i as u8 - back;
-        i += 1;
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+fn run(bytes: &[u8]) -> Utf8Run {
+    let nothing = _mm512_setzero_si512();
+    // One block or two go without a loop, whose set-up would cost as much as they do.
+    if bytes.len() <= 64 {
+        let block = load_some(bytes);
+        return if is_ascii(block) { Utf8Run::Valid } else { end(bytes, nothing, errors_of(nothing, block), bytes) };
     }
-    places
-}
-
-static PLACES: [[u8; 64]; 3] = [places(1), places(2), places(3)];
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi,bmi2")]
-#[inline]
-fn is_valid(bytes: &[u8]) -> bool {
-    // ASCII goes faster by four, and needs no tables.
-    let (fours, _) = bytes.as_chunks::<256>();
-    let is_ascii = |four: &&[u8; 256]| {
-        let (blocks, _) = four.as_chunks();
-        let all =
-            _mm512_ternarylogic_epi64::<0xfe>(load(&blocks[0]), load(&blocks[1]), _mm512_or_si512(load(&blocks[2]), load(&blocks[3])));
-        _mm512_movepi8_mask(all) == 0
-    };
-    let bytes = &bytes[fours.iter().take_while(is_ascii).count() * 256..];
-    if bytes.is_empty() {
-        return true;
+    if let Some((first, rest)) = bytes.split_first_chunk()
+        && rest.len() <= 64
+    {
+        let (first, second) = (load(first), load_some(rest));
+        if is_ascii(_mm512_or_si512(first, second)) {
+            return Utf8Run::Valid;
+        }
+        return end(bytes, errors_of(nothing, first), errors_of(first, second), rest);
     }
-    let (mut before, mut high_before, mut errors) = (_mm512_setzero_si512(), 0, _mm512_setzero_si512());
+    let rest = after_long_ascii(bytes);
+    let (blocks, rest) = rest.as_chunks();
+    // Less than four blocks are ASCII to the end, or not: one look tells, without the tables. The last block overlaps others.
+    if blocks.len() < 4
+        && let Some(last) = bytes.last_chunk()
+        && is_ascii(blocks.iter().fold(load(last), |all, block| _mm512_or_si512(all, load(block))))
+    {
+        return Utf8Run::Valid;
+    }
+    let (mut before, mut high_before, mut errors) = (nothing, 0, nothing);
     let mut push = |block| {
         let high = _mm512_movepi8_mask(block);
         // A character that goes on here has a byte beyond ASCII right before, or was found to be wrong there.
-        if high | high_before >> 63 != 0 {
-            errors = _mm512_or_si512(errors, errors_of(before, block));
-        }
+        let new = if high | high_before >> 63 != 0 { errors_of(before, block) } else { nothing };
         (before, high_before) = (block, high);
+        new
     };
-    let (blocks, rest) = bytes.as_chunks();
     for block in blocks {
-        push(load(block));
+        errors = _mm512_or_si512(errors, push(load(block)));
     }
-    // Zeros follow, one at least, so that a character without its end shows.
-    if !rest.is_empty() || utf8::open_bytes(bytes) > 0 {
-        push(load_some(rest));
+    end(bytes, errors, if rest.is_empty() { nothing } else { push(load_some(rest)) }, rest)
+}
+
+#[target_feature(enable = "avx512bw")]
+#[inline]
+fn is_ascii(block: __m512i) -> bool {
+    _mm512_movepi8_mask(block) == 0
+}
+
+/// The answer by the errors in a text's blocks and in the last one, which is `rest` and zeros: a character that those cut is not wrong yet.
+#[target_feature(enable = "avx512f,avx512bw,bmi2")]
+#[inline]
+fn end(bytes: &[u8], errors: __m512i, last_errors: __m512i, rest: &[u8]) -> Utf8Run {
+    let errors = _mm512_test_epi64_mask(errors, errors) != 0;
+    if errors || _mm512_mask_test_epi8_mask(there(rest), last_errors, last_errors) != 0 { Utf8Run::Invalid } else { utf8::end(bytes) }
+}
+
+/// What is left of a text from the first 256 bytes on that are not all ASCII.
+#[target_feature(enable = "avx512f,avx512bw")]
+#[inline]
+fn after_long_ascii(mut bytes: &[u8]) -> &[u8] {
+    while let Some((start, after)) = bytes.split_first_chunk::<256>() {
+        let (blocks, _) = start.as_chunks();
+        let all =
+            _mm512_ternarylogic_epi64::<0xfe>(load(&blocks[0]), load(&blocks[1]), _mm512_or_si512(load(&blocks[2]), load(&blocks[3])));
+        if !is_ascii(all) {
+            break;
+        }
+        bytes = after;
     }
-    _mm512_test_epi8_mask(errors, errors) == 0
+    bytes
 }
 
 /// Not zero where a block is wrong.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vbmi")]
+#[target_feature(enable = "avx512f,avx512bw")]
 #[inline]
 fn errors_of(before: __m512i, block: __m512i) -> __m512i {
     let table = |table: &[u8; 16]| {
@@ -128,17 +146,17 @@ fn errors_of(before: __m512i, block: __m512i) -> __m512i {
         _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(table.as_ptr().cast()) })
     };
     let low_half = |bytes| _mm512_and_si512(bytes, _mm512_set1_epi8(0x0f));
-    let back = |places| _mm512_permutex2var_epi8(before, load(places), block);
-    let [first, second, third] = &PLACES;
-    let first = back(first);
+    // The 16 bytes before each 16 of the block.
+    let lanes_before = _mm512_alignr_epi64::<6>(block, before);
+    let first = _mm512_alignr_epi8::<15>(block, lanes_before);
     let wrong_pairs = _mm512_ternarylogic_epi64::<0x80>(
         _mm512_shuffle_epi8(table(&FIRST_HIGH), low_half(_mm512_srli_epi16::<4>(first))),
         _mm512_shuffle_epi8(table(&FIRST_LOW), low_half(first)),
         _mm512_shuffle_epi8(table(&SECOND_HIGH), low_half(_mm512_srli_epi16::<4>(block))),
     );
     // The highest bit, that of two continuations, stays set from 0xe0 and 0xf0 on, in leads of three bytes and of four: (a | b) & c.
-    let after_two = _mm512_subs_epu8(back(second), _mm512_set1_epi8(0x60));
-    let after_three = _mm512_subs_epu8(back(third), _mm512_set1_epi8(0x70));
+    let after_two = _mm512_subs_epu8(_mm512_alignr_epi8::<14>(block, lanes_before), _mm512_set1_epi8(0x60));
+    let after_three = _mm512_subs_epu8(_mm512_alignr_epi8::<13>(block, lanes_before), _mm512_set1_epi8(0x70));
     let due = _mm512_ternarylogic_epi64::<0xa8>(after_two, after_three, _mm512_set1_epi8(TWO_CONTINUATIONS as i8));
     _mm512_xor_si512(wrong_pairs, due)
 }
@@ -150,11 +168,17 @@ fn load(block: &[u8; 64]) -> __m512i {
     unsafe { _mm512_loadu_si512(block.as_ptr().cast()) }
 }
 
-/// Less than a block, and zeros.
+/// A block, or less and zeros.
 #[target_feature(enable = "avx512f,avx512bw,bmi2")]
 #[inline]
 fn load_some(bytes: &[u8]) -> __m512i {
-    let there = (1 << bytes.len()) - 1;
-    // SAFETY: `there` has a bit for each of fewer than 64 bytes; the instruction touches no others and asks for no alignment.
-    unsafe { _mm512_maskz_loadu_epi8(there, bytes.as_ptr().cast()) }
+    // SAFETY: `there` has a bit for each of up to 64 bytes; the instruction touches no others and asks for no alignment.
+    unsafe { _mm512_maskz_loadu_epi8(there(bytes), bytes.as_ptr().cast()) }
+}
+
+/// A bit for each of up to 64 bytes.
+#[target_feature(enable = "bmi2")]
+#[inline]
+fn there(bytes: &[u8]) -> u64 {
+    _bzhi_u64(!0, bytes.len() as u32)
 }
