@@ -4,10 +4,13 @@
 
 use std::thread;
 
-use fantail_tests::{Client, Frame, Publisher, Random, Server, eventually, on_each_driver};
+use fantail_tests::{Client, Frame, Peer, Publisher, Random, Server, eventually, on_each_driver};
 use serde_json::{Value, json};
 
 on_each_driver! {
+    join_and_leave_need_no_presence,
+    deltas_of_what_is_no_json_are_json_still,
+    ten_thousand_keys_begin_a_subscription,
     nothing_is_missing_after_the_reply,
     cut_connections_recover,
     recovery_is_never_partial,
@@ -93,7 +96,9 @@ fn cut_connections_recover(driver: &str) {
             let server = &server;
             scope.spawn(move || {
                 let mut random = Random::new(seed);
-                let epoch = connect(server, 0).subscribe("news")["epoch"].clone();
+                // Without a subscriber, a channel that nobody has published to yet would be forgotten, and begin anew.
+                let mut keeper = connect(server, 0);
+                let epoch = keeper.subscribe("news")["epoch"].clone();
                 let mut last = 0;
                 let mut rounds = 0;
                 while last < LAST {
@@ -670,4 +675,54 @@ fn a_thousand_channels(driver: &str) {
         client.expect_no_push();
     }
     server.expect_held(before);
+}
+
+fn join_and_leave_need_no_presence(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_HUB_JOIN_LEAVE", "true")]);
+    let mut here = connect(&server, 0);
+    here.ask("subscribe", json!({"channel": "room", "join_leave": true}));
+    assert!(here.push()["join"].is_object(), "its own");
+    let mut other = connect(&server, 1);
+    other.subscribe("room");
+    assert!(here.push()["join"].is_object());
+    other.ask("unsubscribe", json!({"channel": "room"}));
+    assert!(here.push()["leave"].is_object());
+    assert_eq!(here.refused("presence", json!({"channel": "room"})), 108);
+}
+
+fn deltas_of_what_is_no_json_are_json_still(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_HUB_DELTA", "true"), ("FANTAIL_HUB_PUBLISH", "anyone")]);
+    let mut client = connect(&server, 0);
+    client.ask("subscribe", json!({"channel": "a", "delta": "fossil"}));
+    let mut raw = Peer::upgrade(server.edge, "/raw/a");
+    for text in ["hello", "hello again", "hello again and again and again", "{\"now\":\"JSON\"}"] {
+        raw.send(Frame::text(text));
+        let publication = client.publication("a");
+        assert!(publication["delta"].is_null(), "{publication}");
+        let value: Value = serde_json::from_str(publication["data"].as_str().expect("text")).expect("JSON");
+        assert_eq!(value, serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+    }
+}
+
+/// Too much for a reply: they follow it.
+fn ten_thousand_keys_begin_a_subscription(driver: &str) {
+    const KEYS: u64 = 10_000;
+    let server = Server::start(driver, &[("FANTAIL_HUB_KEYS_MAX", "10000")]);
+    let commands: Vec<Value> =
+        (1..=KEYS).map(|index| json!({"publish": {"channel": "t", "key": index.to_string(), "data": format!("{index:0100}")}})).collect();
+    let answers = commands.chunks(2_500).map(|commands| {
+        let mut peer = Peer::connect(server.internal);
+        let body = json!({ "commands": commands }).to_string();
+        peer.send(format!("POST /api/batch HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n{body}", body.len()));
+        peer.response().status
+    });
+    assert!(answers.into_iter().all(|status| status == 200));
+    let mut client = connect(&server, 0);
+    let subscribed = client.subscribe("t");
+    assert_eq!((offset(&subscribed), offsets(&subscribed)), (KEYS, vec![]));
+    for index in 1..=KEYS {
+        let publication = client.publication("t");
+        assert_eq!((offset(&publication), &publication["data"]), (index, &json!(format!("{index:0100}"))));
+    }
+    client.expect_no_push();
 }

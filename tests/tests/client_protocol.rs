@@ -28,6 +28,10 @@ on_each_driver! {
     presence_is_for_subscribers,
     who_comes_and_goes_is_told,
     without_a_token_101,
+    a_token_opens_no_channel_for_nobody,
+    a_channel_token_publishes_where_tokens_may,
+    replies_come_before_what_follows_from_them,
+    who_sends_in_parts_is_judged_all_the_same,
     tokens_connect,
     tokens_subscribe,
     tokens_bring_subscriptions,
@@ -457,6 +461,48 @@ fn without_a_token_101(driver: &str) {
     client.peer.send(Frame::ping("still here"));
     client.peer.expect(Frame::pong("still here"));
     Client::connect_with_token(&server, &token(&json!({"sub": "42"})));
+}
+
+fn a_token_opens_no_channel_for_nobody(driver: &str) {
+    let server = Server::start(driver, &[WITH_SECRET, ("FANTAIL_HUB_SUBSCRIBE", "nobody")]);
+    let mut client = Client::connect_with_token(&server, &token(&json!({"sub": "42"})));
+    let with_token = json!({"channel": "a", "token": token(&json!({"sub": "42", "channel": "a"}))});
+    assert_eq!(client.refused("subscribe", with_token), 103);
+}
+
+fn a_channel_token_publishes_where_tokens_may(driver: &str) {
+    let server = Server::start(driver, &[WITH_SECRET, ("FANTAIL_HUB_PUBLISH", "token")]);
+    let mut client = Client::connect_with_token(&server, &token(&json!({"sub": "42"})));
+    assert_eq!(client.refused("publish", json!({"channel": "a", "data": 1})), 103);
+    client.ask("subscribe", json!({"channel": "a", "token": token(&json!({"sub": "42", "channel": "a"}))}));
+    client.ask("publish", json!({"channel": "a", "data": 1}));
+    assert_eq!(client.publication("a")["data"], 1);
+}
+
+fn replies_come_before_what_follows_from_them(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_HUB_PUBLISH", "anyone")]);
+    let mut peer = Peer::upgrade(server.edge, CLIENT_PATH);
+    let commands = [
+        json!({"id": 1, "connect": {}}),
+        json!({"id": 2, "subscribe": {"channel": "a"}}),
+        json!({"id": 3, "publish": {"channel": "a", "data": 1}}),
+        json!({"id": 4, "rpc": {"method": "sub.rate", "data": {"channel": "a", "rate": 1}}}),
+    ];
+    peer.send(Frame::text(commands.map(|command| command.to_string()).join("\n")));
+    let text = String::from_utf8(peer.message().payload).expect("UTF-8");
+    let ids: Vec<Value> = text.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON")["id"].clone()).collect();
+    assert_eq!(ids, [1, 2, 3, 4]);
+    let push: Value = serde_json::from_slice(&peer.message().payload).expect("JSON");
+    assert_eq!(push["push"]["pub"]["data"], 1);
+}
+
+fn who_sends_in_parts_is_judged_all_the_same(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_TIMEOUTS_HANDSHAKE_MS", "300")]);
+    let mut peer = Peer::upgrade(server.edge, CLIENT_PATH);
+    let bytes = Frame::text("{}").bytes();
+    // Until something comes back, or the server takes no more.
+    while peer.is_silent() && peer.try_send(&bytes[..3]) && peer.try_send(&bytes[3..]) {}
+    peer.expect_close(3502);
 }
 
 fn tokens_connect(driver: &str) {

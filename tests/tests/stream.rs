@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use fantail_tests::{Frame, Peer, Request, Server, on_each_driver};
+use fantail_tests::{Frame, Peer, Request, SECRET, Server, on_each_driver, seconds_from_now, token};
 use serde_json::{Value, json};
 
 on_each_driver! {
@@ -16,6 +16,8 @@ on_each_driver! {
     refused_channels_are_1008_on_a_live_connection,
     nothing_is_missing_after_the_snapshot,
     a_slow_stream_skips_to_the_newest,
+    without_a_token_401_where_one_is_needed,
+    a_token_ends_a_stream_too,
 }
 
 fn open(server: &Server, query: &str) -> Peer {
@@ -215,4 +217,36 @@ fn a_slow_stream_skips_to_the_newest(driver: &str) {
         *place = index;
     }
     expect_nothing(&mut sleeper);
+}
+
+fn without_a_token_401_where_one_is_needed(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_AUTH_HMAC_SECRET", SECRET), ("FANTAIL_AUTH_ANONYMOUS", "false")]);
+    let token = token(&json!({"sub": "42"}));
+    for path in ["/raw/a", "/stream?channels=a"] {
+        let (_, response) = Peer::ask(server.edge, Request::upgrade(path));
+        assert_eq!(response.status, 401, "{path}");
+        let (_, response) = Peer::ask(server.edge, Request::upgrade(path).with("Authorization", "Bearer none"));
+        assert_eq!(response.status, 401, "{path}");
+        Peer::upgrade_with(server.edge, Request::upgrade(path).with("Authorization", format!("Bearer {token}")));
+        let separator = if path.contains('?') { '&' } else { '?' };
+        Peer::upgrade(server.edge, &format!("{path}{separator}token={token}"));
+    }
+}
+
+fn a_token_ends_a_stream_too(driver: &str) {
+    let settings =
+        [("FANTAIL_AUTH_HMAC_SECRET", SECRET), ("FANTAIL_TIMEOUTS_PING_INTERVAL_MS", "100"), ("FANTAIL_TIMEOUTS_TOKEN_GRACE_MS", "1000")];
+    let server = Server::start(driver, &settings);
+    for path in ["/raw/a?", "/stream?channels=a&"] {
+        let token = token(&json!({"sub": "42", "exp": seconds_from_now(2)}));
+        let mut peer = Peer::upgrade(server.edge, &format!("{path}token={token}"));
+        let close = loop {
+            let frame = peer.message();
+            if frame.opcode == Frame::CLOSE {
+                break frame;
+            }
+            peer.send(Frame::pong(frame.payload));
+        };
+        assert_eq!(close.payload[..2], 3005_u16.to_be_bytes(), "{path}");
+    }
 }
