@@ -58,7 +58,7 @@ def main() -> int:
             run(name, check)
             for suite in (
                 plain_answers(demo.edge),
-                demo_page(partial(Fantail, binary, "demo", folder / "demo-page.log"), folder / "demo.png"),
+                demo_page(lambda listen: Fantail(binary, "demo", folder / "demo-page.log", listen=listen), folder / "demo.png"),
                 [subscriber("chromium", CHROMIUM, "direct", demo, demo.edge)],
                 subscribers("direct", serve, serve.edge),
                 subscribers("nginx", serve, nginx.address),

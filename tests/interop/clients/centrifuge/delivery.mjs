@@ -186,7 +186,7 @@ export async function silence(h) {
     const audit = await h.subscribed(client, "audit:slow");
     line.holdDown(true);
     // No compression makes it fit into the buffers between.
-    const all = Array.from({ length: 140 }, (_, n) => ({ n, text: randomBytes(75_000).toString("base64") }));
+    const all = Array.from({ length: 140 }, (_, n) => ({ n, text: randomBytes(45_000).toString("base64") }));
     await h.publishAll("audit:slow", all);
     line.holdDown(false);
     const data = await audit.events.data(all.length);
