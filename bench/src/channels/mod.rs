@@ -129,8 +129,12 @@ impl Setup<'_> {
     /// Starts a server whose namespace `ticker` is one, and that compresses where a peer has to be told so. No ping comes between what
     /// is measured.
     fn start(&self, server: Server, cpu: Option<usize>) -> io::Result<(Running, SocketAddr, Metered<'_>)> {
-        let variables =
-            [("FANTAIL_HUB_NAMESPACES_TICKER_PROFILE", "ticker"), ("FANTAIL_TIMEOUTS_PING_INTERVAL_MS", "3600000"), ("BENCH_DEFLATE", "1")];
+        let variables = [
+            ("FANTAIL_HUB_NAMESPACES_TICKER_PROFILE", "ticker"),
+            ("FANTAIL_TIMEOUTS_PING_INTERVAL_MS", "3600000"),
+            ("FANTAIL_HUB_CHANNELS_MAX", "200000"),
+            ("BENCH_DEFLATE", "1"),
+        ];
         let (running, edge) = server.start_with(&variables, cpu)?;
         let metered = Metered { process: running.process(), softirqs: self.softirqs };
         Ok((running, edge, metered))
