@@ -7,8 +7,6 @@ use crate::hub::{Form, Publication, Values};
 /// Subscribers of one channel and one rate: they share bytes and timer.
 #[derive(Debug)]
 pub struct Feed {
-    /// Tells it from others that have had its place.
-    pub serial: u32,
     /// The worker's number for the channel.
     pub channel: u32,
     /// The next feed of the channel.
@@ -67,14 +65,11 @@ impl Pending {
         }
     }
 
-    /// Adds one, and returns the one that no longer waits.
-    pub fn push(&mut self, publication: Arc<Publication>) -> Option<Arc<Publication>> {
+    /// Adds one, which may take the place of another.
+    pub fn push(&mut self, publication: Arc<Publication>) {
         match self {
-            Pending::All(all) => {
-                all.push(publication);
-                None
-            }
-            Pending::Newest(newest) => newest.insert(publication),
+            Pending::All(all) => all.push(publication),
+            Pending::Newest(newest) => drop(newest.insert(publication)),
         }
     }
 

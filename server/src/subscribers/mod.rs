@@ -32,12 +32,12 @@ pub struct Subscribers {
     channels: Slab<LocalChannel>,
     feeds: Slab<Feed>,
     subscriptions: Slab<Subscription>,
-    /// Subscriptions, channels and feeds so far: their places are others' in time, these are not.
+    /// Subscriptions so far: their places are others' in time, these are not.
     serial: u32,
     /// Feeds to be delivered.
     timers: Timers,
     /// Those of them that are being delivered.
-    due: Vec<u64>,
+    due: Vec<u32>,
     /// Channels of whose position subscribers are to be told.
     heartbeats: Timers,
 }
@@ -48,8 +48,8 @@ struct LocalChannel {
     channel: Arc<Channel>,
     /// Its feeds, linked.
     feeds: u32,
-    /// The serial under which it waits for its next heartbeat.
-    beats: Option<u32>,
+    /// It waits for its next heartbeat.
+    beats: bool,
 }
 
 /// Where a subscriber is.
@@ -101,7 +101,7 @@ impl Subscribers {
         let vacant = self.channels.vacant_key() as u32;
         let (channel, joined) = self.hub.subscribe(name, self.worker, vacant, wish.start, now)?;
         if joined.local == vacant {
-            self.channels.insert(LocalChannel { channel, feeds: NONE, beats: None });
+            self.channels.insert(LocalChannel { channel, feeds: NONE, beats: false });
         }
         let snapshot = joined.snapshot;
         // Its place is another's once it has left, but its frames may wait for longer.
@@ -132,7 +132,11 @@ impl Subscribers {
         let channel = self.feeds[feed as usize].channel;
         self.exit(feed, position);
         if self.channels[channel as usize].feeds == NONE {
-            let LocalChannel { channel, .. } = self.channels.remove(channel as usize);
+            let local = channel;
+            let LocalChannel { channel, beats, .. } = self.channels.remove(local as usize);
+            if beats {
+                self.heartbeats.remove(local, heartbeat_ms(channel.options()));
+            }
             self.hub.unsubscribe(&channel, self.worker, now);
         }
     }
@@ -218,7 +222,7 @@ impl Subscribers {
         while next != NONE {
             let feed = &mut self.feeds[next as usize];
             if feed.pending.is_empty() {
-                self.timers.add(key(next, feed.serial), interval_ms(channel.options(), feed.rate), now_ms);
+                self.timers.add(next, interval_ms(channel.options(), feed.rate), now_ms);
             }
             feed.pending.push(Arc::clone(publication));
             feeds += usize::from(feed.rate == 0);
@@ -235,18 +239,12 @@ impl Subscribers {
         [self.timers.next_due_ms(), self.heartbeats.next_due_ms()].into_iter().flatten().reduce(earlier)
     }
 
-    /// A delivery that is due now.
+    /// A delivery that is due now; `None` when all are done. Until then nobody leaves.
     pub fn next_delivery(&mut self, now_ms: u32) -> Option<Delivery> {
         if self.due.is_empty() {
             self.timers.take_due(now_ms, &mut self.due);
         }
-        let at = loop {
-            let due = self.due.pop()?;
-            // Its subscribers may all have left since, and its place be another's.
-            if self.feeds.get(place(due)).is_some_and(|feed| key(place(due) as u32, feed.serial) == due) {
-                break place(due) as u32;
-            }
-        };
+        let at = self.due.pop()?;
         let feed = &mut self.feeds[at as usize];
         let publications = feed.pending.take();
         let channel = Arc::clone(&self.channels[feed.channel as usize].channel);
@@ -272,13 +270,9 @@ impl Subscribers {
     pub fn heartbeats(&mut self, now: Instant, now_ms: u32, mut tell: impl FnMut(&Channel, Position, &Subscriber)) {
         let mut due = Vec::new();
         self.heartbeats.take_due(now_ms, &mut due);
-        for due in due {
-            let local = place(due) as u32;
-            let Some(found) = self.channels.get_mut(place(due)).filter(|found| found.beats.is_some_and(|serial| key(local, serial) == due))
-            else {
-                continue;
-            };
-            found.beats = None;
+        for local in due {
+            let found = &mut self.channels[local as usize];
+            found.beats = false;
             let channel = Arc::clone(&found.channel);
             let quiet = channel.quiet_position(now);
             let mut wanted = false;
@@ -297,11 +291,9 @@ impl Subscribers {
     /// A channel's next heartbeat is due after its time.
     fn beat(&mut self, local: u32, now_ms: u32) {
         let found = &mut self.channels[local as usize];
-        let interval_ms = found.channel.options().heartbeat.as_millis() as u32;
-        if interval_ms > 0 && found.beats.is_none() {
-            self.serial = self.serial.wrapping_add(1);
-            found.beats = Some(self.serial);
-            self.heartbeats.add(key(local, self.serial), interval_ms, now_ms);
+        let interval_ms = heartbeat_ms(found.channel.options());
+        if interval_ms > 0 && !std::mem::replace(&mut found.beats, true) {
+            self.heartbeats.add(local, interval_ms, now_ms);
         }
     }
 
@@ -330,9 +322,7 @@ impl Subscribers {
             at = self.feeds[at as usize].next;
         }
         if at == NONE {
-            self.serial = self.serial.wrapping_add(1);
-            let serial = self.serial;
-            let feed = Feed { serial, channel, next: first, rate, subscribers: Vec::new(), pending: Pending::nothing(rate), base: None };
+            let feed = Feed { channel, next: first, rate, subscribers: Vec::new(), pending: Pending::nothing(rate), base: None };
             at = self.feeds.insert(feed) as u32;
             self.channels[channel as usize].feeds = at;
         }
@@ -355,8 +345,11 @@ impl Subscribers {
         if !feed.subscribers.is_empty() {
             return;
         }
-        // Its timer finds it gone.
         let mut feed = self.feeds.remove(at as usize);
+        if !feed.pending.is_empty() {
+            let channel = &self.channels[feed.channel as usize].channel;
+            self.timers.remove(at, interval_ms(channel.options(), feed.rate));
+        }
         if feed.rate == 0 {
             self.hub.mailbox(self.worker).release(bytes(&feed.pending.take()));
         }
@@ -385,6 +378,11 @@ fn place(key: u64) -> usize {
 
 fn bytes(publications: &[Arc<Publication>]) -> usize {
     publications.iter().map(|publication| publication.bytes()).sum()
+}
+
+/// How long a channel is quiet before its subscribers are told where it stands; 0: they are not.
+fn heartbeat_ms(options: &ChannelOptions) -> u32 {
+    options.heartbeat.as_millis() as u32
 }
 
 /// How long a feed collects.

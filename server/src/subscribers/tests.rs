@@ -228,6 +228,22 @@ fn places_follow_who_leaves() {
 }
 
 #[test]
+fn who_comes_and_goes_leaves_no_timer() {
+    let mut world = World::new(&[("hub.flush_ms", "10"), ("hub.heartbeat_ms", "3600000")]);
+    let (stays, _) = world.subscribers.join("other", 9, FULL, world.now, 0).unwrap();
+    for _ in 0..3 {
+        let (subscription, _) = world.join(0, Wish { positioned: true, ..FULL });
+        world.publish("");
+        world.arrive(0);
+        assert_eq!(world.subscribers.next_due_ms(), Some(10));
+        world.subscribers.leave(subscription, world.now);
+        assert_eq!((world.subscribers.next_due_ms(), world.mailbox_bytes()), (None, 0));
+    }
+    world.subscribers.leave(stays, world.now);
+    assert_eq!(world.subscribers.sizes(), [0; 3]);
+}
+
+#[test]
 fn another_rate_loses_nothing_that_is_newest() {
     let mut world = World::new(&[]);
     let (subscription, _) = world.join(0, at_rate(1));
@@ -316,6 +332,9 @@ fn timers_are_aligned_and_survive_the_wrap() {
     timers.add(2, 100, 299);
     timers.add(3, 1000, 299);
     timers.add(4, 0, 299);
+    timers.add(5, 100, 299);
+    timers.remove(5, 100);
+    timers.remove(4, 100);
     let due = |timers: &mut Timers, now_ms| {
         let mut due = Vec::new();
         timers.take_due(now_ms, &mut due);
@@ -325,6 +344,8 @@ fn timers_are_aligned_and_survive_the_wrap() {
     assert_eq!((timers.next_due_ms(), due(&mut timers, 299)), (Some(299), vec![4]));
     assert_eq!((timers.next_due_ms(), due(&mut timers, 299)), (Some(300), vec![]));
     assert_eq!((due(&mut timers, 999), timers.next_due_ms(), due(&mut timers, 1000)), (vec![1, 2], Some(1000), vec![3]));
+    timers.add(1, 100, 1000);
+    timers.remove(1, 100);
     assert_eq!(timers.next_due_ms(), None);
     for interval_ms in [1, 10, 1000] {
         let mut timers = Timers::default();
