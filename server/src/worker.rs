@@ -574,3 +574,5 @@ fn shared_frame(frames: &mut Vec<(Form, Rc<Shared>)>, form: Form, make: impl FnO
 mod simulation;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod watching;

@@ -11,7 +11,7 @@ use fantail_codec::{Event, Kind, Role, Scratch, WebSocket, limits::MessageLimits
 use proptest::prelude::*;
 use socket2::{Domain, Socket, Type};
 
-use super::*;
+use super::{watching::Watching, *};
 use crate::{
     auth::Verifier,
     config,
@@ -56,40 +56,6 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (client, 0..60_000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
         4 => (0..15u32).prop_map(|later_ms| Step::Turn { later_ms }),
     ]
-}
-
-/// A driver that remembers what it was asked to watch, and sends for some connections at once.
-#[derive(Default)]
-struct Watching(Vec<usize>);
-
-impl Driver for Watching {
-    const SENDS_AT_ONCE: usize = 3;
-
-    fn send(&mut self, sends: &mut [Outgoing<'_>]) -> io::Result<()> {
-        for send in sends.iter_mut().filter(|send| !send.slices.is_empty()) {
-            send.result = Some(rustix::io::writev(send.socket, send.slices).map_err(Into::into));
-        }
-        Ok(())
-    }
-
-    fn wait(&mut self, _: Option<Duration>) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn dispatch(&mut self, _: &mut Worker) {}
-
-    fn watch_writable(&mut self, key: usize, _: &TcpStream) -> io::Result<()> {
-        self.0.push(key);
-        Ok(())
-    }
-
-    fn pause(&mut self, _: usize) {}
-
-    fn resume(&mut self, _: usize) {}
-
-    fn forget(&mut self, _: usize, _: TcpStream) {}
-
-    fn stop_accepting(&mut self) {}
 }
 
 /// One subscriber: its end of the connection, and what it has seen.
@@ -165,7 +131,7 @@ impl World {
 
     fn turn(&mut self, later_ms: u32) {
         self.worker.context.now_ms += later_ms;
-        for key in std::mem::take(&mut self.driver.0) {
+        for key in std::mem::take(&mut self.driver.watched) {
             self.worker.writable(key);
         }
         self.worker.end_turn(&mut self.driver).unwrap();

@@ -7,7 +7,7 @@
 //! - [`actions`]: what clients do.
 //! - [`client`]: a client's end of a connection, and what must hold of what it gets.
 //! - [`model`]: what channels remember, written down naively.
-//! - [`server`]: what the workers run with.
+//! - [`settings`]: what the workers run with.
 
 mod actions;
 mod client;
@@ -16,7 +16,7 @@ mod model;
 #[path = "../../../../tests/src/random.rs"]
 #[allow(dead_code, reason = "the integration tests use more of it")]
 mod random;
-mod server;
+mod settings;
 mod world;
 
 use std::{

@@ -6,13 +6,13 @@ use super::{
     client::{Client, Kind},
     model::{Channel, Entry},
     random::Random,
-    server::{Watching, config},
+    settings::config,
 };
 use crate::{
     auth::Verifier,
     hub::{Hub, HubError, Message},
     metrics::Metrics,
-    worker::*,
+    worker::{watching::Watching, *},
 };
 
 /// Bytes that may wait for a connection.
