@@ -226,8 +226,7 @@ impl Channel {
     pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>, mailboxes: &[Arc<Mailbox>]) {
         let order = self.order();
         for publication in order.values.after(0) {
-            let key = publication.forwarded(0, &self.name);
-            if !pattern.order().values.has(key.key()) {
+            if !pattern.order().values.has(&publication.key_in_pattern(&self.name)) {
                 pattern.forward(&self.name, publication, mailboxes);
             }
         }

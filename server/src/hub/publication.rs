@@ -95,10 +95,13 @@ impl Publication {
 
     /// The same as a pattern has it, which holds the newest of each channel.
     pub(super) fn forwarded(&self, offset: u64, channel: &Arc<str>) -> Publication {
-        // A key of a channel with keys stays apart.
-        let key = if self.key().is_empty() { (**channel).into() } else { format!("{channel}\n{}", self.key()).into() };
-        let message = Message { key, ..self.message.clone() };
+        let message = Message { key: self.key_in_pattern(channel), ..self.message.clone() };
         Publication { source: Some((Arc::clone(channel), self.offset)), ..Publication::new(offset, message, self.published) }
+    }
+
+    /// Its key in a pattern: each key of each channel has its own, whatever their names.
+    pub(super) fn key_in_pattern(&self, channel: &str) -> Box<str> {
+        format!("{}:{channel}{}", channel.len(), self.key()).into()
     }
 
     /// Where it was published, if that is another channel than the one it is in now, and its offset there.

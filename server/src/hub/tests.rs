@@ -211,6 +211,17 @@ fn values_return_what_they_replace() {
 }
 
 #[test]
+fn a_pattern_tells_keys_from_names_that_look_like_them() {
+    let (hub, now) = (hub(1, 1 << 20, &[("hub.namespaces.t.keys_max", "2")]), Instant::now());
+    hub.subscribe("t:*", 0, 0, Start::Fresh, now).unwrap();
+    for (channel, key) in [("t:a", "b"), ("t:a\nb", ""), ("t:ab", ""), ("t:a", ""), ("t:a", "b")] {
+        hub.publish(channel, keyed(key), false, now).unwrap();
+    }
+    let (newest, position, _) = begin(&hub, "t:*", Start::Fresh, now);
+    assert_eq!((newest, position), (vec![2, 3, 4, 5], 5));
+}
+
+#[test]
 fn who_is_present() {
     let (hub, now) = (hub(2, 1 << 20, &[]), Instant::now());
     let client = |user: &str, client: &str| Arc::new(ClientInfo { user: user.into(), client: client.into(), ..ClientInfo::default() });
