@@ -117,10 +117,11 @@ pub fn lend<'a>(
         return whole(publication, Data::Raw(made), false);
     }
     // In JSON a delta is between texts, which clients parse.
-    let takes_delta = |bytes| format == Format::Protobuf || json::is_json(bytes);
-    let base = base.map(|base| &base.message().payload[..]).filter(|base| takes_delta(base) && takes_delta(payload));
+    let takes_deltas = |bytes| format == Format::Protobuf || json::is_json(bytes);
+    let is_fit = takes_deltas(payload);
+    let base = base.map(|base| &base.message().payload[..]).filter(|base| is_fit && takes_deltas(base));
     let delta = base.is_some_and(|base| differ.delta(base, payload, made));
-    if !delta && format == Format::Json && !json::is_json(payload) {
+    if !is_fit {
         json::write_data(payload, message.kind == Kind::Text, made);
     }
     let bytes = if made.is_empty() { payload } else { made };
