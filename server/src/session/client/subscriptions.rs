@@ -1,11 +1,11 @@
 //! What a client subscribes to: who may, from where on, and at which rate.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use fantail_codec::centrifuge::{
     Connect, Data, ErrorReply, ExpiryResult, Format, Publication, Reply, Subscribe, SubscribeResult, Target, fossil::Differ,
 };
-use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::{Client, Failure, Outcome, Replies, Wire, now};
 use crate::{
@@ -49,13 +49,6 @@ pub struct Granted {
     expiry: ExpiryResult,
     data: Option<Box<str>>,
     epoch: String,
-}
-
-/// What a client may wish for in `data`.
-#[derive(Deserialize)]
-struct Wanted {
-    #[serde(default)]
-    rate: Option<u32>,
 }
 
 /// Bytes of values that a reply may hold beside what was missed.
@@ -293,16 +286,11 @@ impl Granted {
 /// The class of subscribers that a wish falls into: the fastest that is not faster than the wish, or else the slowest. What the client
 /// is told, if it wished.
 fn granted_rate(options: &ChannelOptions, data: &[u8]) -> Result<(u32, Option<Box<str>>), ErrorReply<'static>> {
-    if data.is_empty() {
-        return Ok((0, None));
-    }
     // Other data are the application's.
-    let Ok(fields) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(data) else { return Ok((0, None)) };
-    if !fields.contains_key("rate") {
-        return Ok((0, None));
-    }
-    let wanted: Wanted = serde_json::from_slice(data).map_err(|_| codes::BAD_REQUEST)?;
-    let Some(wanted) = wanted.rate.filter(|&wanted| wanted > 0) else { return Ok((0, Some(rate_data(0)))) };
+    let fields: HashMap<String, &RawValue> = serde_json::from_slice(data).unwrap_or_default();
+    let Some(rate) = fields.get("rate") else { return Ok((0, None)) };
+    let wanted: Option<u32> = serde_json::from_str(rate.get()).map_err(|_| codes::BAD_REQUEST)?;
+    let Some(wanted) = wanted.filter(|&wanted| wanted > 0) else { return Ok((0, Some(rate_data(0)))) };
     let granted = options.rates.iter().rev().find(|&&rate| rate <= wanted).or(options.rates.first()).copied().unwrap_or(0);
     Ok((granted, Some(rate_data(granted))))
 }
