@@ -44,6 +44,11 @@ impl Client {
         Self::open(server).connected(json!({}))
     }
 
+    /// Upgrades and connects as the `index`th client: every second one compresses.
+    pub fn connect_nth(server: &Server, index: usize) -> Self {
+        if index.is_multiple_of(2) { Self::connect(server) } else { Self::open_compressing(server).connected(json!({})) }
+    }
+
     /// Upgrades and connects with this token.
     pub fn connect_with_token(server: &Server, token: &str) -> Self {
         Self::open(server).connected(json!({ "token": token }))
@@ -149,4 +154,14 @@ impl Client {
             self.lines = text.split('\n').map(line).collect();
         }
     }
+}
+
+/// The offset of a publication or a reply; 0 where it has none.
+pub fn offset(value: &Value) -> u64 {
+    value["offset"].as_u64().unwrap_or_default()
+}
+
+/// The offsets of the publications of a reply.
+pub fn offsets(reply: &Value) -> Vec<u64> {
+    reply["publications"].as_array().into_iter().flatten().map(offset).collect()
 }

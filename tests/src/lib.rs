@@ -31,7 +31,7 @@ mod random;
 mod server;
 mod token;
 
-pub use client::{CLIENT_PATH, Client};
+pub use client::{CLIENT_PATH, Client, offset, offsets};
 pub use deflate::Deflater;
 pub use faulty::{Behaviour, Done, Fault, Faulty, Handshake, Opened, Publishing, Stall};
 pub use frame::{Frame, frames};
