@@ -22,9 +22,6 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// How many encodings there are.
-    pub const COUNT: usize = 3;
-
     /// The encoding that a connection's handshake agreed to.
     pub fn agreed(deflate: Option<&Agreement>) -> Encoding {
         match deflate.map(|agreement| agreement.server_window_bits) {

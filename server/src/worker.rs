@@ -290,7 +290,7 @@ impl Worker {
         let mut touched = Vec::new();
         subscribers.each(channel, local, |subscriber| {
             let connection = &mut self.connections[subscriber.connection as usize];
-            if !subscriber.join_leave || subscriber.behind || !connection.is_open() {
+            if !subscriber.join_leave || subscriber.is_behind() || !connection.is_open() {
                 return;
             }
             let frame = shared_frame(&mut frames, subscriber.form, || subscriber.form.presence(channel, info, comes, encoder));
@@ -306,7 +306,7 @@ impl Worker {
         let mut frames: (u64, Vec<(Form, Rc<Shared>)>) = Default::default();
         subscribers.heartbeats(*now, *now_ms, |channel, position, subscriber| {
             let connection = &mut self.connections[subscriber.connection as usize];
-            if subscriber.behind || !connection.is_open() {
+            if subscriber.is_behind() || !connection.is_open() {
                 return;
             }
             // They come channel by channel.
@@ -359,7 +359,7 @@ impl Worker {
             for subscriber in subscribers.subscribers(&delivery) {
                 let key = subscriber.connection as usize;
                 let connection = &mut self.connections[key];
-                if subscriber.behind {
+                if subscriber.is_behind() {
                     conflated += delivery.publications.len();
                 } else if connection.is_open() {
                     let (queued, subscription) = (&mut connection.queued, subscriber.subscription);
@@ -473,7 +473,7 @@ impl Worker {
             if policy != SlowPolicy::Conflate {
                 return false;
             }
-            if !std::mem::replace(&mut subscriber.behind, true) {
+            if subscriber.fall_behind() {
                 behind.push_back(subscription);
             }
             subscriber.after = subscriber.after.min(shared.first().saturating_sub(1));

@@ -157,7 +157,7 @@ pub fn channels(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> 
             continue;
         }
         out.extend_from_slice(separator.as_bytes());
-        write_json(&**channel.name(), out);
+        write_json(channel.name(), out);
         let _ = match channel.options().presence {
             true => write!(out, ":{{\"num_clients\":{}}}", channel.present().len()),
             false => write!(out, ":{{}}"),

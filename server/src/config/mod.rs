@@ -225,10 +225,15 @@ pub struct HubConfig {
 }
 
 impl HubConfig {
-    /// The options of a channel. Its namespace is the text before its first `:`.
+    /// The options of a channel.
     pub fn options(&self, channel: &str) -> &Arc<ChannelOptions> {
-        channel.split_once(':').and_then(|(namespace, _)| self.namespaces.get(namespace)).unwrap_or(&self.defaults)
+        namespace(channel).and_then(|namespace| self.namespaces.get(namespace)).unwrap_or(&self.defaults)
     }
+}
+
+/// A channel's namespace, the text before its first `:`.
+pub fn namespace(channel: &str) -> Option<&str> {
+    channel.split_once(':').map(|(namespace, _)| namespace)
 }
 
 /// What a channel does, decided by its namespace.

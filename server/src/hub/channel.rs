@@ -1,23 +1,22 @@
 //! One channel: the order of its publications, what it remembers of them, and which workers have subscribers.
 
 use std::{
-    collections::{HashMap, VecDeque, vec_deque},
+    collections::vec_deque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
 use crate::{
     config::ChannelOptions,
-    hub::{ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Position, Publication, Values, patterns::Patterns},
+    hub::{ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Namespace, Position, Publication, memory::Memory, patterns::Patterns},
 };
 
 /// A channel, shared by the hub and by every worker that has subscribers of it.
 #[derive(Debug)]
 pub struct Channel {
-    name: Arc<str>,
+    name: Box<str>,
     id: u64,
-    epoch: Epoch,
-    options: Arc<ChannelOptions>,
+    namespace: Arc<Namespace>,
     order: Mutex<Order>,
 }
 
@@ -57,38 +56,32 @@ pub struct Joined {
 #[derive(Debug, Default)]
 struct Order {
     offset: u64,
-    values: Values,
-    /// Workers with subscribers, and their own numbers for the channel.
-    workers: Vec<(u32, u32)>,
-    /// When it was last published to.
-    published: Option<Instant>,
+    memory: Memory,
+    worker: FirstWorker,
+    /// For which generation of patterns those that it remembers are.
+    patterns_known: u32,
     /// A backend published to it, so its last value is kept when nobody subscribes.
     kept: bool,
     /// The hub has forgotten this channel.
     retired: bool,
-    /// For which generation of patterns those in `more` are.
-    patterns_known: u64,
-    /// What many channels do without, so that they are small.
-    more: Option<Box<More>>,
 }
 
-/// See [`Order`].
-#[derive(Debug, Default)]
-struct More {
-    history: VecDeque<Arc<Publication>>,
-    /// Who subscribes, by client, where that is to be known.
-    present: HashMap<Box<str>, Arc<ClientInfo>>,
-    /// The patterns that the channel belongs to.
-    patterns: Box<[Arc<Channel>]>,
+/// A worker with subscribers, and its own number for the channel; others are [`More::workers`](super::memory::More::workers).
+#[derive(Clone, Copy, Debug, Default)]
+enum FirstWorker {
+    /// Nobody subscribes.
+    #[default]
+    None,
+    Some(u16, u32),
 }
 
 impl Channel {
-    pub(super) fn new(name: &str, id: u64, epoch: Epoch, options: Arc<ChannelOptions>) -> Channel {
-        Channel { name: name.into(), id, epoch, options, order: Mutex::default() }
+    pub(super) fn new(name: &str, id: u64, namespace: &Arc<Namespace>) -> Channel {
+        Channel { name: name.into(), id, namespace: Arc::clone(namespace), order: Mutex::default() }
     }
 
     /// The channel's name.
-    pub fn name(&self) -> &Arc<str> {
+    pub fn name(&self) -> &str {
         &self.name
     }
 
@@ -99,7 +92,11 @@ impl Channel {
 
     /// What the configuration says of it.
     pub fn options(&self) -> &ChannelOptions {
-        &self.options
+        &self.namespace.options
+    }
+
+    fn epoch(&self) -> Epoch {
+        self.namespace.epoch(self.id)
     }
 
     /// Where it stands.
@@ -110,8 +107,8 @@ impl Channel {
     /// Where it stands, if nothing was published for the time of a heartbeat.
     pub fn quiet_position(&self, now: Instant) -> Option<Position> {
         let order = self.order();
-        let is_quiet = |published| now.saturating_duration_since(published) >= self.options.heartbeat;
-        order.published.is_none_or(is_quiet).then(|| self.position_of(&order))
+        let is_quiet = |newest: &Arc<Publication>| now.saturating_duration_since(newest.published()) >= self.options().heartbeat;
+        order.memory.newest().is_none_or(is_quiet).then(|| self.position_of(&order))
     }
 
     /// At most so many kept publications, from the oldest after `since` or, in `reverse`, from the newest before it; and where the channel stands.
@@ -121,7 +118,7 @@ impl Channel {
     pub fn history(&self, since: Option<(u64, Option<Epoch>)>, limit: usize, reverse: bool, now: Instant) -> Result<Snapshot, HubError> {
         let mut order = self.order();
         self.forget_old(&mut order, now);
-        let kept = order.history();
+        let kept = order.memory.history();
         let publications = match since {
             None if reverse => some(kept.iter().rev(), limit),
             None => some(kept.iter(), limit),
@@ -138,22 +135,22 @@ impl Channel {
     /// What is newest and comes after an offset.
     pub fn newest(&self, after: u64) -> Snapshot {
         let order = self.order();
-        Snapshot { publications: order.values.after(after).cloned().collect(), position: self.position_of(&order), recovered: false }
+        Snapshot { publications: order.memory.after(after).cloned().collect(), position: self.position_of(&order), recovered: false }
     }
 
     /// Who is present.
     pub fn present(&self) -> Vec<Arc<ClientInfo>> {
-        self.order().more.iter().flat_map(|more| more.present.values().cloned()).collect()
+        self.order().memory.more().map_or_else(Vec::new, |more| more.present.values().cloned().collect())
     }
 
     /// Whether anybody subscribes.
     pub fn has_subscribers(&self) -> bool {
-        !self.order().workers.is_empty()
+        self.order().has_workers()
     }
 
     /// Forgets what is kept; where the channel stands, and its last value, stay.
     pub fn remove_history(&self) {
-        if let Some(more) = &mut self.order().more {
+        if let Memory::More(more) = &mut self.order().memory {
             more.history.clear();
         }
     }
@@ -172,61 +169,58 @@ impl Channel {
             return Ok(None);
         }
         if let Some(patterns) = patterns.matching(&self.name, &mut order.patterns_known)
-            && (order.more.is_some() || !patterns.is_empty())
+            && (!order.patterns().is_empty() || !patterns.is_empty())
         {
-            order.more.get_or_insert_default().patterns = patterns;
+            order.memory.more_mut().patterns = patterns;
         }
         // A pattern's lock is taken under a channel's, never the other way.
         if order.is_full(mailboxes) || order.patterns().iter().any(|pattern| pattern.order().is_full(mailboxes)) {
             return Err(HubError::Overloaded);
         }
         let key = &message.key;
-        if !key.is_empty() && !order.values.has(key) && order.values.len() >= self.options.keys_max {
-            return Err(if self.options.keys_max == 0 { HubError::NotKeyed } else { HubError::Keys });
+        if !key.is_empty() && !order.memory.has_key(key) && order.memory.keys() >= self.options().keys_max {
+            return Err(if self.options().keys_max == 0 { HubError::NotKeyed } else { HubError::Keys });
         }
         order.kept |= keep.by_backend;
         order.offset += 1;
-        order.published = Some(now);
         let mut publication = Publication::new(order.offset, std::mem::take(message), now);
         publication.skip_history = keep.skip_history;
         let publication = Arc::new(publication);
-        if let Some(replaced) = order.values.insert(Arc::clone(&publication)) {
+        if let Some(replaced) = order.memory.insert(Arc::clone(&publication)) {
             replaced.forget_frames();
         }
-        if self.options.history_size > 0 {
+        if self.options().history_size > 0 {
             // What is to be skipped is there all the same, so that no offset seems to be lost.
-            order.more.get_or_insert_default().history.push_back(Arc::clone(&publication));
+            order.memory.more_mut().history.push_back(Arc::clone(&publication));
             self.forget_old(&mut order, now);
         }
-        for &(worker, local) in &order.workers {
-            mailboxes[worker as usize].post(Mail::Publication(Arc::clone(self), local, Arc::clone(&publication)));
-        }
+        self.post(&order, mailboxes, |channel, local| Mail::Publication(channel, local, Arc::clone(&publication)));
         order.patterns().iter().for_each(|pattern| pattern.forward(&self.name, &publication, mailboxes));
         Ok(Some(self.position_of(&order)))
     }
 
     /// Takes a copy of what was published to a channel of this pattern.
-    fn forward(self: &Arc<Self>, channel: &Arc<str>, publication: &Publication, mailboxes: &[Arc<Mailbox>]) {
+    fn forward(self: &Arc<Self>, channel: &str, publication: &Publication, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
         order.offset += 1;
         let publication = Arc::new(publication.forwarded(order.offset, channel));
-        if let Some(replaced) = order.values.insert(Arc::clone(&publication)) {
+        if let Some(replaced) = order.memory.insert(Arc::clone(&publication)) {
             replaced.forget_frames();
         }
         // Channels come and go; those that have been quiet the longest are forgotten.
-        if order.values.len() > FORWARDED_MAX {
-            order.values.forget_oldest();
+        if let Memory::More(more) = &mut order.memory
+            && more.values.len() > FORWARDED_MAX
+        {
+            more.values.forget_oldest();
         }
-        for &(worker, local) in &order.workers {
-            mailboxes[worker as usize].post(Mail::Publication(Arc::clone(self), local, Arc::clone(&publication)));
-        }
+        self.post(&order, mailboxes, |channel, local| Mail::Publication(channel, local, Arc::clone(&publication)));
     }
 
     /// Lets a new pattern have what is newest here, unless that has come by itself.
     pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>, mailboxes: &[Arc<Mailbox>]) {
         let order = self.order();
-        for publication in order.values.after(0) {
-            if !pattern.order().values.has(&publication.key_in_pattern(&self.name)) {
+        for publication in order.memory.after(0) {
+            if !pattern.order().memory.has_key(&publication.key_in_pattern(&self.name)) {
                 pattern.forward(&self.name, publication, mailboxes);
             }
         }
@@ -234,32 +228,31 @@ impl Channel {
 
     /// The worker gets every publication after the snapshot's, and perhaps some before it, which it skips; where it has not joined yet, by this
     /// number. `None` where the channel is retired, which it is not while a worker has joined.
-    pub(super) fn join(&self, worker: u32, local: u32, start: Start, now: Instant) -> Option<Joined> {
+    pub(super) fn join(&self, worker: u16, local: u32, start: Start, now: Instant) -> Option<Joined> {
         let mut order = self.order();
         if order.retired {
             return None;
         }
-        let local = match order.workers.iter().find(|&&(joined, _)| joined == worker) {
-            Some(&(_, local)) => local,
-            None => {
-                order.workers.reserve_exact(1);
-                order.workers.push((worker, local));
-                local
-            }
-        };
+        let known = order.workers().find(|&(joined, _)| joined == worker);
+        let local = known.map_or(local, |(_, known)| known);
+        match (known, order.worker) {
+            (Some(_), _) => {}
+            (None, FirstWorker::None) => order.worker = FirstWorker::Some(worker, local),
+            (None, FirstWorker::Some(..)) => order.memory.more_mut().workers.push((worker, local)),
+        }
         Some(Joined { local, snapshot: self.snapshot(&mut order, start, now) })
     }
 
     fn snapshot(&self, order: &mut Order, start: Start, now: Instant) -> Snapshot {
         let position = self.position_of(order);
-        let everything = |order: &Order| match self.options.last_value {
-            true => order.values.after(0).cloned().collect(),
+        let everything = |order: &Order| match self.options().last_value {
+            true => order.memory.after(0).cloned().collect(),
             false => Vec::new(),
         };
         let (publications, recovered) = match start {
             Start::Fresh => (everything(order), false),
             Start::After(offset, epoch) if self.is_of(epoch) && offset == order.offset => (Vec::new(), true),
-            Start::After(offset, epoch) if self.options.history_size > 0 => {
+            Start::After(offset, epoch) if self.options().history_size > 0 => {
                 self.forget_old(order, now);
                 let after = order.kept_after(offset).filter(|_| self.is_of(epoch));
                 match after.map(|after| (after.clone().filter(|kept| !kept.skip_history).count(), some(after, usize::MAX))) {
@@ -269,8 +262,8 @@ impl Channel {
                 }
             }
             // Without a history what is newest is all there is to recover, as far as the client does not have it.
-            Start::After(offset, epoch) if self.options.last_value && self.is_of(epoch) && offset < order.offset => {
-                (order.values.after(offset).cloned().collect(), true)
+            Start::After(offset, epoch) if self.options().last_value && self.is_of(epoch) && offset < order.offset => {
+                (order.memory.after(offset).cloned().collect(), true)
             }
             Start::After(..) => {
                 let publications = everything(order);
@@ -282,18 +275,18 @@ impl Channel {
     }
 
     fn is_of(&self, epoch: Option<Epoch>) -> bool {
-        epoch.is_none_or(|epoch| epoch == self.epoch)
+        epoch.is_none_or(|epoch| epoch == self.epoch())
     }
 
     fn position_of(&self, order: &Order) -> Position {
-        Position { offset: order.offset, epoch: self.epoch }
+        Position { offset: order.offset, epoch: self.epoch() }
     }
 
     /// Drops what the history has no room or no time for.
     fn forget_old(&self, order: &mut Order, now: Instant) {
-        let Some(more) = &mut order.more else { return };
-        let is_old = |kept: &Arc<Publication>| now.saturating_duration_since(kept.published()) > self.options.history_ttl;
-        while more.history.len() > self.options.history_size || more.history.front().is_some_and(is_old) {
+        let Memory::More(more) = &mut order.memory else { return };
+        let is_old = |kept: &Arc<Publication>| now.saturating_duration_since(kept.published()) > self.options().history_ttl;
+        while more.history.len() > self.options().history_size || more.history.front().is_some_and(is_old) {
             more.history.pop_front();
         }
     }
@@ -301,7 +294,7 @@ impl Channel {
     /// Somebody comes, and subscribers are told if they are to be.
     pub(super) fn enter(self: &Arc<Self>, info: &Arc<ClientInfo>, tell: bool, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
-        order.more.get_or_insert_default().present.insert(info.client.clone(), Arc::clone(info));
+        order.memory.more_mut().present.insert(info.client.clone(), Arc::clone(info));
         if tell {
             self.tell(&order, info, true, mailboxes);
         }
@@ -310,22 +303,26 @@ impl Channel {
     /// Somebody goes, and subscribers are told if they are to be.
     pub(super) fn exit(self: &Arc<Self>, client: &str, tell: bool, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
-        let Some(info) = order.more.as_mut().and_then(|more| more.present.remove(client)) else { return };
+        let Memory::More(more) = &mut order.memory else { return };
+        let Some(info) = more.present.remove(client) else { return };
         if tell {
             self.tell(&order, &info, false, mailboxes);
         }
     }
 
     fn tell(self: &Arc<Self>, order: &Order, info: &Arc<ClientInfo>, comes: bool, mailboxes: &[Arc<Mailbox>]) {
-        for &(worker, local) in &order.workers {
-            mailboxes[worker as usize].post(Mail::Presence { channel: Arc::clone(self), local, info: Arc::clone(info), comes });
-        }
+        self.post(order, mailboxes, |channel, local| Mail::Presence { channel, local, info: Arc::clone(info), comes });
+    }
+
+    /// To every worker that has subscribers, with its own number for the channel.
+    fn post(self: &Arc<Self>, order: &Order, mailboxes: &[Arc<Mailbox>], mail: impl Fn(Arc<Channel>, u32) -> Mail) {
+        order.workers().for_each(|(worker, local)| mailboxes[usize::from(worker)].post(mail(Arc::clone(self), local)));
     }
 
     /// The worker wants no more publications. Whether the channel may now be of no use to anyone.
-    pub(super) fn leave(&self, worker: u32, now: Instant) -> bool {
+    pub(super) fn leave(&self, worker: u16, now: Instant) -> bool {
         let mut order = self.order();
-        order.workers.retain(|&(joined, _)| joined != worker);
+        order.remove(worker);
         self.is_useless_now(&mut order, now)
     }
 
@@ -347,13 +344,13 @@ impl Channel {
     /// Nobody subscribes to it, and nothing that it remembers is worth it: what only clients published goes with the last of them, unless the channel
     /// has a history.
     fn is_useless_now(&self, order: &mut Order, now: Instant) -> bool {
-        if !order.workers.is_empty() {
+        if order.has_workers() {
             return false;
         }
         self.forget_old(order, now);
-        let ttl = self.options.value_ttl;
-        let forgets = |published| !ttl.is_zero() && now.saturating_duration_since(published) > ttl;
-        order.history().is_empty() && (!order.kept || order.published.is_none_or(forgets))
+        let ttl = self.options().value_ttl;
+        let forgets = |newest: &Arc<Publication>| !ttl.is_zero() && now.saturating_duration_since(newest.published()) > ttl;
+        order.memory.history().is_empty() && (!order.kept || order.memory.newest().is_none_or(forgets))
     }
 
     fn order(&self) -> MutexGuard<'_, Order> {
@@ -371,25 +368,43 @@ pub(super) struct Keep {
 }
 
 impl Order {
-    fn history(&self) -> &VecDeque<Arc<Publication>> {
-        static NONE: VecDeque<Arc<Publication>> = VecDeque::new();
-        self.more.as_ref().map_or(&NONE, |more| &more.history)
+    fn patterns(&self) -> &[Arc<Channel>] {
+        self.memory.more().map_or(&[], |more| &more.patterns)
     }
 
-    fn patterns(&self) -> &[Arc<Channel>] {
-        self.more.as_ref().map_or(&[], |more| &more.patterns)
+    fn has_workers(&self) -> bool {
+        matches!(self.worker, FirstWorker::Some(..))
+    }
+
+    /// Workers with subscribers, and their own numbers for the channel.
+    fn workers(&self) -> impl Iterator<Item = (u16, u32)> {
+        let first = match self.worker {
+            FirstWorker::None => None,
+            FirstWorker::Some(worker, local) => Some((worker, local)),
+        };
+        first.into_iter().chain(self.memory.more().into_iter().flat_map(|more| more.workers.iter().copied()))
+    }
+
+    fn remove(&mut self, worker: u16) {
+        let more = if let Memory::More(more) = &mut self.memory { Some(&mut more.workers) } else { None };
+        match (self.worker, more) {
+            (FirstWorker::Some(first, _), more) if first == worker => {
+                let next = more.and_then(Vec::pop);
+                self.worker = next.map_or(FirstWorker::None, |(worker, local)| FirstWorker::Some(worker, local));
+            }
+            (_, Some(more)) => more.retain(|&(joined, _)| joined != worker),
+            _ => {}
+        }
     }
 
     fn is_full(&self, mailboxes: &[Arc<Mailbox>]) -> bool {
-        self.workers.iter().any(|&(worker, _)| mailboxes[worker as usize].is_full())
+        self.workers().any(|(worker, _)| mailboxes[usize::from(worker)].is_full())
     }
 
     /// All publications after this offset, if all of them are kept.
     fn kept_after(&self, offset: u64) -> Option<vec_deque::Iter<'_, Arc<Publication>>> {
         let missed = self.offset.checked_sub(offset)?;
-        let history = self.history();
-        let first = history.partition_point(|kept| kept.offset() <= offset);
-        ((history.len() - first) as u64 == missed).then(|| history.range(first..))
+        Some(self.memory.history_after(offset)).filter(|after| after.len() as u64 == missed)
     }
 }
 
@@ -405,3 +420,13 @@ fn some<'a>(publications: impl Iterator<Item = &'a Arc<Publication>>, limit: usi
 
 /// Bytes of publications that one reply may hold.
 const REPLY_BYTES_MAX: usize = 8 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn most_channels_are_small() {
+        assert_eq!((size_of::<Order>(), size_of::<Channel>()), (40, 80));
+    }
+}

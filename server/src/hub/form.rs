@@ -12,14 +12,10 @@ use crate::{
     hub::{Channel, ClientInfo, Position, Publication},
 };
 
-/// What a publication is made into for a subscriber.
+/// What a publication is made into for a subscriber: the message, a [`Shape`], and the frame around it, an [`Encoding`]; in a byte, because
+/// every subscriber has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Form {
-    /// The message.
-    pub shape: Shape,
-    /// The frame around it.
-    pub encoding: Encoding,
-}
+pub struct Form(u8);
 
 /// The message that a session makes of a publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,7 +35,44 @@ pub enum Shape {
     },
 }
 
+/// The bits of a [`Form`]: two of the encoding, and these.
+const STREAM: u8 = 1 << 2;
+const PUSH: u8 = 2 << 2;
+const PROTOBUF: u8 = 1 << 4;
+const BY_ID: u8 = 1 << 5;
+const DELTA: u8 = 1 << 6;
+
 impl Form {
+    /// The form of this shape and encoding.
+    pub const fn new(shape: Shape, encoding: Encoding) -> Form {
+        let shape = match shape {
+            Shape::Raw => 0,
+            Shape::Stream => STREAM,
+            Shape::Push { format, by_id, delta } => {
+                let format = if matches!(format, Format::Protobuf) { PROTOBUF } else { 0 };
+                PUSH | format | if by_id { BY_ID } else { 0 } | if delta { DELTA } else { 0 }
+            }
+        };
+        Form(shape | encoding as u8)
+    }
+
+    fn shape(self) -> Shape {
+        let has = |bit| self.0 & bit != 0;
+        if has(PUSH) {
+            let format = if has(PROTOBUF) { Format::Protobuf } else { Format::Json };
+            return Shape::Push { format, by_id: has(BY_ID), delta: has(DELTA) };
+        }
+        if has(STREAM) { Shape::Stream } else { Shape::Raw }
+    }
+
+    pub(super) fn encoding(self) -> Encoding {
+        match self.0 & 3 {
+            0 => Encoding::Plain,
+            1 => Encoding::Deflated,
+            _ => Encoding::DeflatedSmallWindow,
+        }
+    }
+
     /// Appends the message of this form, and says of which kind it is.
     pub(super) fn write(
         self,
@@ -50,7 +83,7 @@ impl Form {
         out: &mut Vec<u8>,
     ) -> Kind {
         let message = publication.message();
-        match self.shape {
+        match self.shape() {
             Shape::Raw => {
                 out.extend_from_slice(&message.payload);
                 message.kind
@@ -58,7 +91,7 @@ impl Form {
             Shape::Stream => {
                 out.extend_from_slice(b"{\"stream\":");
                 // Writing to memory does not fail.
-                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(&**channel.name(), |(source, _)| source));
+                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(channel.name(), |(source, _)| source));
                 out.extend_from_slice(b",\"data\":");
                 json::write_data(&message.payload, message.kind == Kind::Text, out);
                 out.push(b'}');
@@ -86,8 +119,8 @@ impl Form {
 
     /// A frame with a push; empty for subscribers who get publications alone.
     fn push(self, channel: &Channel, push: &Push<'_>, encoder: &mut Encoder) -> Arc<[u8]> {
-        let Shape::Push { format, by_id, .. } = self.shape else { return Arc::default() };
-        let frame = encoder.frame(self.encoding, |_, message| {
+        let Shape::Push { format, by_id, .. } = self.shape() else { return Arc::default() };
+        let frame = encoder.frame(self.encoding(), |_, message| {
             format.write_push(target(channel, by_id), push, message);
             kind(format)
         });
@@ -96,7 +129,7 @@ impl Form {
 
     /// Whether publications may be deltas.
     pub fn takes_deltas(self) -> bool {
-        matches!(self.shape, Shape::Push { delta: true, .. })
+        matches!(self.shape(), Shape::Push { delta: true, .. })
     }
 }
 

@@ -7,12 +7,13 @@
 mod channel;
 mod form;
 pub mod mailbox;
+mod memory;
 mod patterns;
 mod publication;
 mod values;
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     hash::{BuildHasher, RandomState},
     str::FromStr,
@@ -23,13 +24,15 @@ use std::{
     time::Instant,
 };
 
+use hashbrown::HashTable;
+
 pub use channel::{Channel, Joined, Snapshot, Start};
 pub use form::{Form, Shape, kind, lend};
 pub use mailbox::{ClientOrder, Mail, Mailbox};
 pub use publication::{ClientInfo, Message, Publication, count};
 pub use values::Values;
 
-use crate::config::{Access, ChannelOptions, HubConfig};
+use crate::config::{self, Access, ChannelOptions, HubConfig};
 use channel::Keep;
 use patterns::Patterns;
 
@@ -103,26 +106,47 @@ impl std::error::Error for HubError {}
 
 /// All channels of one server; shared by every thread.
 pub struct Hub {
-    config: HubConfig,
+    channels_max: usize,
+    /// For channels whose namespace is not in `namespaces`.
+    others: Arc<Namespace>,
+    namespaces: BTreeMap<String, Arc<Namespace>>,
     mailboxes: Vec<Arc<Mailbox>>,
-    channels: RwLock<HashMap<Arc<str>, Arc<Channel>>>,
+    /// By name, which is in the channel.
+    channels: RwLock<HashTable<Arc<Channel>>>,
+    hasher: RandomState,
     patterns: Patterns,
-    /// Random, so that a restarted server's epochs differ.
-    epoch_base: u32,
     created: AtomicU64,
     published: AtomicU64,
+}
+
+/// What the channels of a namespace have in common.
+#[derive(Debug)]
+struct Namespace {
+    options: Arc<ChannelOptions>,
+    /// Random, so that a restarted server's epochs differ.
+    epoch_base: u32,
+}
+
+impl Namespace {
+    fn epoch(&self, id: u64) -> Epoch {
+        Epoch(Some(self.epoch_base.wrapping_add(id as u32)))
+    }
 }
 
 impl Hub {
     /// A hub without channels that posts to these workers.
     pub fn new(config: HubConfig, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
-        let epoch_base = RandomState::new().hash_one(0) as u32;
+        let hasher = RandomState::new();
+        let epoch_base = hasher.hash_one(0) as u32;
+        let namespace = |options| Arc::new(Namespace { options, epoch_base });
         Hub {
-            config,
+            channels_max: config.channels_max,
+            others: namespace(config.defaults),
+            namespaces: config.namespaces.into_iter().map(|(name, options)| (name, namespace(options))).collect(),
             mailboxes,
             channels: RwLock::default(),
+            hasher,
             patterns: Patterns::default(),
-            epoch_base,
             // SDKs take the number 0 for none.
             created: AtomicU64::new(1),
             published: AtomicU64::new(0),
@@ -131,18 +155,22 @@ impl Hub {
 
     /// Who may subscribe to a channel, or to a pattern of channels.
     pub fn access(&self, channel: &str) -> Access {
-        let options = self.config.options(channel);
+        let options = self.options(channel);
         if channel.contains('*') { options.wildcard } else { options.subscribe }
     }
 
     /// What the configuration says of this channel.
     pub fn options(&self, channel: &str) -> &Arc<ChannelOptions> {
-        self.config.options(channel)
+        &self.namespace(channel).options
+    }
+
+    fn namespace(&self, channel: &str) -> &Arc<Namespace> {
+        config::namespace(channel).and_then(|namespace| self.namespaces.get(namespace)).unwrap_or(&self.others)
     }
 
     /// The mailbox of a worker.
-    pub fn mailbox(&self, worker: u32) -> &Arc<Mailbox> {
-        &self.mailboxes[worker as usize]
+    pub fn mailbox(&self, worker: u16) -> &Arc<Mailbox> {
+        &self.mailboxes[usize::from(worker)]
     }
 
     /// Channels that exist now.
@@ -190,12 +218,13 @@ impl Hub {
 
     /// The channel, if anybody uses it or it remembers anything.
     pub fn find(&self, channel: &str) -> Option<Arc<Channel>> {
-        self.channels.read().unwrap_or_else(PoisonError::into_inner).get(channel).cloned()
+        let hash = self.hasher.hash_one(channel);
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).find(hash, |known| known.name() == channel).cloned()
     }
 
     /// All channels.
     pub fn channels(&self) -> Vec<Arc<Channel>> {
-        self.channels.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+        self.channels.read().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Lets a worker have this channel's publications from now on. The worker brings a number of its own for the channel, which its mail will carry;
@@ -206,7 +235,7 @@ impl Hub {
     pub fn subscribe(
         &self,
         channel: &str,
-        worker: u32,
+        worker: u16,
         local: u32,
         start: Start,
         now: Instant,
@@ -220,7 +249,7 @@ impl Hub {
     }
 
     /// A worker has no subscriber of this channel any more. A channel that nobody subscribes to and that remembers nothing is forgotten.
-    pub fn unsubscribe(&self, channel: &Channel, worker: u32, now: Instant) {
+    pub fn unsubscribe(&self, channel: &Channel, worker: u16, now: Instant) {
         if channel.leave(worker, now) {
             self.forget(channel, now);
         }
@@ -251,7 +280,10 @@ impl Hub {
         if channel.is_useless(now) {
             let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
             if channel.retire(now) {
-                channels.remove(&**channel.name());
+                let hash = self.hasher.hash_one(channel.name());
+                if let Ok(found) = channels.find_entry(hash, |known| known.name() == channel.name()) {
+                    found.remove();
+                }
                 if let Some(prefix) = patterns::prefix(channel.name()) {
                     self.patterns.remove(prefix);
                 }
@@ -260,30 +292,30 @@ impl Hub {
     }
 
     fn find_or_create(&self, name: &str, by_backend: bool) -> Result<Arc<Channel>, HubError> {
-        if let Some(channel) = self.channels.read().unwrap_or_else(PoisonError::into_inner).get(name) {
-            return Ok(Arc::clone(channel));
+        if let Some(channel) = self.find(name) {
+            return Ok(channel);
         }
         if name.is_empty() || name.len() > CHANNEL_BYTES_MAX || patterns::is_malformed(name) {
             return Err(HubError::Name);
         }
         let mut channels = self.channels.write().unwrap_or_else(PoisonError::into_inner);
-        if let Some(channel) = channels.get(name) {
+        let hash = self.hasher.hash_one(name);
+        if let Some(channel) = channels.find(hash, |known| known.name() == name) {
             return Ok(Arc::clone(channel));
         }
         // Clients leave room for what backends publish.
-        let reserved = if by_backend { 0 } else { self.config.channels_max / 10 };
-        if channels.len() + reserved >= self.config.channels_max {
+        let reserved = if by_backend { 0 } else { self.channels_max / 10 };
+        if channels.len() + reserved >= self.channels_max {
             return Err(HubError::Channels);
         }
         let id = self.created.fetch_add(1, Relaxed);
-        let options: &Arc<ChannelOptions> = self.config.options(name);
-        let channel = Arc::new(Channel::new(name, id, Epoch(Some(self.epoch_base.wrapping_add(id as u32))), Arc::clone(options)));
-        channels.insert(Arc::clone(channel.name()), Arc::clone(&channel));
+        let channel = Arc::new(Channel::new(name, id, self.namespace(name)));
+        channels.insert_unique(hash, Arc::clone(&channel), |known| self.hasher.hash_one(known.name()));
         if let Some(prefix) = patterns::prefix(name) {
             self.patterns.add(prefix, &channel);
             // From here on nothing is missed; what is there already comes now.
             let belongs = |known: &&Arc<Channel>| known.name().starts_with(prefix) && !known.name().contains('*');
-            let known: Vec<_> = channels.values().filter(belongs).cloned().collect();
+            let known: Vec<_> = channels.iter().filter(belongs).cloned().collect();
             drop(channels);
             known.iter().for_each(|known| known.tell_pattern(&channel, &self.mailboxes));
         }

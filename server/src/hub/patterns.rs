@@ -6,7 +6,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, PoisonError, RwLock,
-        atomic::{AtomicU64, Ordering::SeqCst},
+        atomic::{AtomicU32, Ordering::SeqCst},
     },
 };
 
@@ -16,7 +16,7 @@ use crate::hub::Channel;
 #[derive(Debug, Default)]
 pub struct Patterns {
     by_prefix: RwLock<HashMap<Box<str>, Arc<Channel>>>,
-    generation: AtomicU64,
+    generation: AtomicU32,
 }
 
 /// What is before the asterisk of a pattern: a namespace with its colon, at least, so that no pattern reaches into another's rights.
@@ -41,7 +41,7 @@ impl Patterns {
     }
 
     /// The patterns that a channel belongs to, if there may be others than at the generation that it knows, which is brought up to date.
-    pub fn matching(&self, name: &str, generation: &mut u64) -> Option<Box<[Arc<Channel>]>> {
+    pub fn matching(&self, name: &str, generation: &mut u32) -> Option<Box<[Arc<Channel>]>> {
         let before = std::mem::replace(generation, self.generation.load(SeqCst));
         if before == *generation {
             return None;

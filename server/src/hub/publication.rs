@@ -94,9 +94,9 @@ impl Publication {
     }
 
     /// The same as a pattern has it, which holds the newest of each channel.
-    pub(super) fn forwarded(&self, offset: u64, channel: &Arc<str>) -> Publication {
+    pub(super) fn forwarded(&self, offset: u64, channel: &str) -> Publication {
         let message = Message { key: self.key_in_pattern(channel), ..self.message.clone() };
-        Publication { source: Some((Arc::clone(channel), self.offset)), ..Publication::new(offset, message, self.published) }
+        Publication { source: Some((channel.into(), self.offset)), ..Publication::new(offset, message, self.published) }
     }
 
     /// Its key in a pattern: each key of each channel has its own, whatever their names.
@@ -148,7 +148,7 @@ impl Publication {
         if let Some(known) = frames.iter().find(|known| (known.form, known.base) == (form, based_on)) {
             return Arc::clone(&known.bytes);
         }
-        let frame = encoder.frame(form.encoding, |differ, message| form.write(self, channel, base, differ, message));
+        let frame = encoder.frame(form.encoding(), |differ, message| form.write(self, channel, base, differ, message));
         let bytes: Arc<[u8]> = frame.into();
         frames.push(Frame { form, base: based_on, bytes: Arc::clone(&bytes) });
         bytes

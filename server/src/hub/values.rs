@@ -69,6 +69,15 @@ impl Values {
         self.len() == 0
     }
 
+    /// The newest of all.
+    pub fn newest(&self) -> Option<&Arc<Publication>> {
+        match self {
+            Values::Nothing => None,
+            Values::One(one) => Some(one),
+            Values::Keyed(keyed) => keyed.by_offset.last_key_value().map(|(_, newest)| newest),
+        }
+    }
+
     /// Forgets the oldest of the keyed.
     pub fn forget_oldest(&mut self) {
         if let Values::Keyed(keyed) = self

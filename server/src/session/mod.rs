@@ -267,7 +267,7 @@ impl Wire<'_> {
     /// # Errors
     /// [`HubError`]
     pub fn join_raw(&mut self, channel: &str, shape: Shape) -> Result<u64, HubError> {
-        let form = Form { shape, encoding: self.encoding };
+        let form = Form::new(shape, self.encoding);
         let wish = Wish { form, rate: 0, start: Start::Fresh, join_leave: false, positioned: false };
         let (subscription, snapshot) = self.join(channel, wish)?;
         let channel = Arc::clone(self.context.subscribers.channel(subscription));

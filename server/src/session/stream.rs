@@ -1,8 +1,6 @@
 //! Publications of several channels on one connection, for clients without an SDK: each comes as `{"stream":"a","data":…}`, and
 //! `{"subscribe":["d"]}` and `{"unsubscribe":["a"]}` change which they are.
 
-use std::{collections::HashMap, sync::Arc};
-
 use fantail_codec::{CloseCode, Kind};
 use serde::Deserialize;
 
@@ -10,6 +8,7 @@ use super::{Bearer, Close, Holder, Wire, is_allowed};
 use crate::{
     context::Context,
     hub::{HubError, Shape},
+    subscribers::Names,
 };
 
 /// See the module.
@@ -17,7 +16,7 @@ use crate::{
 pub struct Stream {
     bearer: Bearer,
     holder: Holder,
-    subscriptions: HashMap<Arc<str>, u64>,
+    subscriptions: Names,
 }
 
 /// What a client may send.
@@ -46,7 +45,7 @@ pub enum Refusal {
 impl Stream {
     /// No channels yet.
     pub fn new(bearer: Bearer) -> Stream {
-        Stream { bearer, holder: Holder::default(), subscriptions: HashMap::new() }
+        Stream { bearer, holder: Holder::default(), subscriptions: Names::default() }
     }
 
     pub(super) fn user(&self) -> &str {
@@ -62,20 +61,19 @@ impl Stream {
     /// # Errors
     /// [`Refusal`]
     pub fn add(&mut self, channel: &str, wire: &mut Wire<'_>) -> Result<(), Refusal> {
-        if self.subscriptions.contains_key(channel) {
+        if self.subscriptions.find(channel, &wire.context.subscribers).is_some() {
             return Ok(());
         }
         let claims = self.bearer.claims(channel, wire.context).ok_or(Refusal::Token)?;
         if !is_allowed(claims.access, wire.context.hub.access(channel)) {
             return Err(Refusal::Denied);
         }
-        if self.subscriptions.len() >= wire.context.subscriptions_max {
+        if self.subscriptions.count() >= wire.context.subscriptions_max {
             return Err(Refusal::Limit);
         }
         let subscription = wire.join_raw(channel, Shape::Stream).map_err(Refusal::Hub)?;
         self.holder = Holder::new(&claims);
-        let name = Arc::clone(wire.context.subscribers.channel(subscription).name());
-        self.subscriptions.insert(name, subscription);
+        self.subscriptions.insert(subscription, &wire.context.subscribers);
         Ok(())
     }
 
@@ -87,7 +85,7 @@ impl Stream {
             Some(payload).filter(|_| kind == Kind::Text && is_object).and_then(|payload| serde_json::from_slice::<Change>(payload).ok());
         let change = change.ok_or(Close::new(CloseCode::POLICY_VIOLATION, EXPECTED))?;
         for channel in &change.unsubscribe {
-            if let Some(subscription) = self.subscriptions.remove(channel.as_str()) {
+            if let Some(subscription) = self.subscriptions.remove(channel, &wire.context.subscribers) {
                 wire.leave(subscription);
             }
         }
@@ -100,7 +98,8 @@ impl Stream {
         })
     }
 
-    pub(super) fn end(self, context: &mut Context) {
-        self.subscriptions.into_values().for_each(|subscription| context.subscribers.leave(subscription, context.now));
+    pub(super) fn end(mut self, context: &mut Context) {
+        let subscriptions = self.subscriptions.take(&context.subscribers);
+        subscriptions.into_iter().for_each(|subscription| context.subscribers.leave(subscription, context.now));
     }
 }

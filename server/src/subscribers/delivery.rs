@@ -6,7 +6,7 @@ use crate::{
     encode::Encoder,
     hub::{Channel, Form, Publication},
     outbox::Shared,
-    subscribers::feed::Subscriber,
+    subscribers::feed::{Next, Subscriber},
 };
 
 /// What one feed's subscribers get at once.
@@ -54,15 +54,16 @@ impl Delivery {
         let Some(last) = self.publications.last().filter(|_| count > 0) else { return 0 };
         let last = last.offset();
         let before = if seen == 0 { self.base.as_ref() } else { self.publications.get(seen - 1) };
-        let has_base =
-            subscriber.has_base && subscriber.form.takes_deltas() && before.is_some_and(|base| base.offset() == subscriber.after);
+        let has_base = subscriber.next == Next::Delta
+            && subscriber.form.takes_deltas()
+            && before.is_some_and(|base| base.offset() == subscriber.after);
         if seen == 0 {
             self.frames(subscriber.form, has_base, encoder).iter().for_each(queue);
         } else {
             // It subscribed, or caught up, while these were on their way.
             self.join(seen, subscriber.form, has_base, encoder).iter().for_each(&mut queue);
         }
-        (subscriber.after, subscriber.has_base) = (last, true);
+        subscriber.has_seen(last, true);
         count
     }
 

@@ -5,58 +5,52 @@
 
 mod delivery;
 mod feed;
+mod names;
+mod places;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod waiting;
 
-use std::{rc::Rc, sync::Arc, time::Instant};
+use std::{
+    hash::{BuildHasher, RandomState},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use slab::Slab;
 
 pub use delivery::Delivery;
 pub use feed::Subscriber;
+pub use names::Names;
 
 use crate::{
     config::{ChannelOptions, SlowPolicy},
     encode::Encoder,
-    hub::{Channel, Form, Hub, HubError, Position, Publication, Snapshot, Start},
+    hub::{Channel, Form, Hub, HubError, Joined, Position, Publication, Snapshot, Start},
     outbox::Shared,
 };
-use feed::{Feed, Pending};
+use feed::{Feed, Members, Next};
+use places::{Place, Places};
 use timers::{Timers, earlier};
+use waiting::Waiting;
 
-/// All channels with subscribers on this worker.
+/// All channels with subscribers on this worker. The worker's number for a channel is that of its first feed, which has no rate and is there as
+/// long as any.
 pub struct Subscribers {
     hub: Arc<Hub>,
-    worker: u32,
-    channels: Slab<LocalChannel>,
+    worker: u16,
     feeds: Slab<Feed>,
-    subscriptions: Slab<Subscription>,
-    /// Subscriptions so far: their places are others' in time, these are not.
-    serial: u32,
+    waiting: Slab<Waiting>,
+    places: Places,
+    hasher: RandomState,
     /// Feeds to be delivered.
     timers: Timers,
     /// Those of them that are being delivered.
     due: Vec<u32>,
     /// Channels of whose position subscribers are to be told.
     heartbeats: Timers,
-}
-
-/// A channel with subscribers on this worker.
-#[derive(Debug)]
-struct LocalChannel {
-    channel: Arc<Channel>,
-    /// Its feeds, linked.
-    feeds: u32,
-    /// It waits for its next heartbeat.
-    beats: bool,
-}
-
-/// Where a subscriber is.
-#[derive(Clone, Copy, Debug)]
-struct Subscription {
-    feed: u32,
-    position: u32,
 }
 
 const NONE: u32 = u32::MAX;
@@ -79,14 +73,13 @@ pub struct Wish {
 impl Subscribers {
     /// Nobody subscribes to anything.
     pub fn new(hub: Arc<Hub>, worker: usize) -> Subscribers {
-        let worker = worker as u32;
         Subscribers {
             hub,
-            worker,
-            channels: Slab::new(),
+            worker: worker as u16,
             feeds: Slab::new(),
-            subscriptions: Slab::new(),
-            serial: 0,
+            waiting: Slab::new(),
+            places: Places::default(),
+            hasher: RandomState::new(),
             timers: Timers::default(),
             due: Vec::new(),
             heartbeats: Timers::default(),
@@ -98,44 +91,40 @@ impl Subscribers {
     /// # Errors
     /// [`HubError`]
     pub fn join(&mut self, name: &str, connection: usize, wish: Wish, now: Instant, now_ms: u32) -> Result<(u64, Snapshot), HubError> {
-        let vacant = self.channels.vacant_key() as u32;
-        let (channel, joined) = self.hub.subscribe(name, self.worker, vacant, wish.start, now)?;
-        if joined.local == vacant {
-            self.channels.insert(LocalChannel { channel, feeds: NONE, beats: false });
+        let vacant = self.feeds.vacant_key() as u32;
+        let (channel, Joined { local, snapshot }) = self.hub.subscribe(name, self.worker, vacant, wish.start, now)?;
+        if local == vacant {
+            self.feeds.insert(Feed { channel, members: Members::Nobody, next: local, waiting: NONE, rate: 0, beats: false });
         }
-        let snapshot = joined.snapshot;
-        // Its place is another's once it has left, but its frames may wait for longer.
-        self.serial = self.serial.wrapping_add(1);
-        let subscription = key(self.subscriptions.vacant_key() as u32, self.serial);
+        let subscription = self.places.add();
+        // The snapshot's last is sent in full.
+        let has_last = snapshot.publications.last().is_some_and(|last| last.offset() == snapshot.position.offset);
         let subscriber = Subscriber {
-            connection: connection as u32,
+            after: snapshot.position.offset,
             subscription,
+            connection: connection as u32,
             form: wish.form,
-            behind: false,
-            // The snapshot's last is sent in full.
-            has_base: snapshot.publications.last().is_some_and(|last| last.offset() == snapshot.position.offset),
+            next: if has_last { Next::Delta } else { Next::Full },
             join_leave: wish.join_leave,
             positioned: wish.positioned,
-            after: snapshot.position.offset,
         };
         if wish.positioned {
-            self.beat(joined.local, now_ms);
+            self.beat(local, now_ms);
         }
-        let (feed, position) = self.enter(joined.local, wish.rate, subscriber);
-        self.subscriptions.insert(Subscription { feed, position });
+        self.enter(local, wish.rate, subscriber);
         Ok((subscription, snapshot))
     }
 
     /// Ends a subscription.
     pub fn leave(&mut self, subscription: u64, now: Instant) {
-        let Subscription { feed, position } = self.subscriptions.remove(place(subscription));
-        let channel = self.feeds[feed as usize].channel;
-        self.exit(feed, position);
-        if self.channels[channel as usize].feeds == NONE {
-            let local = channel;
-            let LocalChannel { channel, beats, .. } = self.channels.remove(local as usize);
+        let Some(place) = self.places.remove(subscription) else { return };
+        let first = self.first(place.feed);
+        self.exit(place);
+        let Feed { members, next, .. } = &self.feeds[first as usize];
+        if *next == first && members.all().is_empty() {
+            let Feed { channel, beats, .. } = self.feeds.remove(first as usize);
             if beats {
-                self.heartbeats.remove(local, heartbeat_ms(channel.options()));
+                self.heartbeats.remove(first, heartbeat_ms(channel.options()));
             }
             self.hub.unsubscribe(&channel, self.worker, now);
         }
@@ -144,39 +133,30 @@ impl Subscribers {
     /// Moves a subscriber to another rate. Whether it is to [`catch_up`](Subscribers::catch_up) now: what waits in the feed that it leaves does not
     /// follow it.
     pub fn change_rate(&mut self, subscription: u64, rate: u32) -> bool {
-        let Subscription { feed, position } = self.subscriptions[place(subscription)];
-        let Feed { channel, rate: before, subscribers, .. } = &self.feeds[feed as usize];
-        if *before == rate {
-            return false;
-        }
-        let (channel, mut subscriber) = (*channel, subscribers[position as usize]);
-        let catches_up = !std::mem::replace(&mut subscriber.behind, true);
-        let (feed, position) = self.enter(channel, rate, subscriber);
-        let before = std::mem::replace(&mut self.subscriptions[place(subscription)], Subscription { feed, position });
-        self.exit(before.feed, before.position);
+        let Some(before) = self.places.get(subscription).filter(|place| self.feed(*place).rate != rate) else { return false };
+        let mut subscriber = self.feed(before).members.all()[before.position as usize];
+        let catches_up = subscriber.fall_behind();
+        self.enter(self.first(before.feed), rate, subscriber);
+        self.exit(before);
         catches_up
     }
 
-    /// The channel of a subscription.
+    /// The channel of a subscription that has not ended.
     pub fn channel(&self, subscription: u64) -> &Arc<Channel> {
-        let feed = self.subscriptions[place(subscription)].feed;
-        &self.channels[self.feeds[feed as usize].channel as usize].channel
+        let place = self.places.get(subscription).expect("who asks holds the subscription");
+        &self.feed(place).channel
     }
 
     /// The subscriber of a subscription; `None` where that has ended.
     pub fn subscriber(&mut self, subscription: u64, connection: usize) -> Option<&mut Subscriber> {
-        let Subscription { feed, position } = *self.subscriptions.get(place(subscription))?;
-        Some(&mut self.feeds[feed as usize].subscribers[position as usize])
+        let place = self.places.get(subscription)?;
+        Some(&mut self.feeds[place.feed as usize].members.all_mut()[place.position as usize])
             .filter(|found| (found.subscription, found.connection as usize) == (subscription, connection))
     }
 
     /// The subscriber of a subscription, and what is to become of it where it is slow.
     pub fn slow(&mut self, subscription: u64, connection: usize) -> Option<(&mut Subscriber, SlowPolicy)> {
-        let options = self.subscriptions.get(place(subscription)).map(|found| {
-            let channel = self.feeds[found.feed as usize].channel;
-            self.channels[channel as usize].channel.options()
-        });
-        let policy = options?.slow;
+        let policy = self.feed(self.places.get(subscription)?).channel.options().slow;
         let subscriber = self.subscriber(subscription, connection)?;
         // A delta is of no use without what it is based on.
         let takes_deltas = subscriber.form.takes_deltas();
@@ -186,14 +166,14 @@ impl Subscribers {
     /// Takes a subscriber back to an offset, from which on it is to catch up.
     pub fn rewind(&mut self, subscription: u64, connection: usize, after: u64) {
         if let Some(subscriber) = self.subscriber(subscription, connection) {
-            (subscriber.behind, subscriber.after, subscriber.has_base) = (true, after, false);
+            (subscriber.next, subscriber.after) = (Next::Newest, after);
         }
     }
 
     /// Queues what is newest for a subscriber that was behind; returns how many bytes that is.
     pub fn catch_up(&mut self, subscription: u64, connection: usize, encoder: &mut Encoder, mut queue: impl FnMut(&Rc<Shared>)) -> usize {
         // It may have left since, and its number may be another's.
-        let Some(subscriber) = self.subscriber(subscription, connection).filter(|subscriber| subscriber.behind) else { return 0 };
+        let Some(subscriber) = self.subscriber(subscription, connection).filter(|subscriber| subscriber.is_behind()) else { return 0 };
         let (after, form) = (subscriber.after, subscriber.form);
         let channel = Arc::clone(self.channel(subscription));
         let newest = channel.newest(after);
@@ -204,9 +184,8 @@ impl Subscribers {
             queue(&Rc::new(Shared::new(frame, publication.offset(), 1)));
         }
         if let Some(subscriber) = self.subscriber(subscription, connection) {
-            subscriber.behind = false;
-            subscriber.after = newest.position.offset;
-            subscriber.has_base = newest.publications.last().is_some_and(|last| last.offset() == newest.position.offset);
+            let offset = newest.position.offset;
+            subscriber.has_seen(offset, newest.publications.last().is_some_and(|last| last.offset() == offset));
         }
         bytes
     }
@@ -214,23 +193,27 @@ impl Subscribers {
     /// Takes a publication in. It is delivered at the end of this turn, or at the next multiple of the feed's interval.
     pub fn arrived(&mut self, channel: &Arc<Channel>, local: u32, publication: &Arc<Publication>, now_ms: u32) {
         let mailbox = self.hub.mailbox(self.worker);
-        // The worker may have left the channel while this was in the mail.
-        let found = self.channels.get(local as usize).filter(|found| Arc::ptr_eq(&found.channel, channel));
-        let mut next = found.map_or(NONE, |found| found.feeds);
         // In the mail it counted once. From here on it counts in each feed that is to have every publication; the newest the channel holds anyway.
-        let mut feeds = 0;
-        while next != NONE {
-            let feed = &mut self.feeds[next as usize];
-            if feed.pending.is_empty() {
-                self.timers.add(next, interval_ms(channel.options(), feed.rate), now_ms);
+        let mut counted = 0;
+        let mut next = self.first_of(channel, local);
+        while let Some(at) = next {
+            let feed = &mut self.feeds[at as usize];
+            if !feed.members.all().is_empty() {
+                if feed.waiting == NONE {
+                    feed.waiting = self.waiting.insert(Waiting::nothing(feed.rate)) as u32;
+                }
+                let pending = &mut self.waiting[feed.waiting as usize].pending;
+                if pending.is_empty() {
+                    self.timers.add(at, interval_ms(channel.options(), feed.rate), now_ms);
+                }
+                pending.push(Arc::clone(publication));
+                counted += usize::from(feed.rate == 0);
             }
-            feed.pending.push(Arc::clone(publication));
-            feeds += usize::from(feed.rate == 0);
-            next = feed.next;
+            next = Some(feed.next).filter(|&next| next != local);
         }
-        match feeds {
+        match counted {
             0 => mailbox.release(publication.bytes()),
-            _ => mailbox.hold((feeds - 1) * publication.bytes()),
+            _ => mailbox.hold((counted - 1) * publication.bytes()),
         }
     }
 
@@ -246,17 +229,20 @@ impl Subscribers {
         }
         let at = self.due.pop()?;
         let feed = &mut self.feeds[at as usize];
-        let publications = feed.pending.take();
-        let channel = Arc::clone(&self.channels[feed.channel as usize].channel);
-        let last = publications.last().filter(|_| channel.options().delta).cloned();
-        let base = std::mem::replace(&mut feed.base, last);
-        let counts = feed.rate == 0;
-        Some(Delivery::new(at, channel, publications, base, counts))
+        let waiting = &mut self.waiting[feed.waiting as usize];
+        let publications = waiting.pending.take();
+        let last = publications.last().filter(|_| feed.channel.options().delta).cloned();
+        let has_base = last.is_some();
+        let base = std::mem::replace(&mut waiting.base, last);
+        if !has_base {
+            self.waiting.remove(std::mem::replace(&mut feed.waiting, NONE) as usize);
+        }
+        Some(Delivery::new(at, Arc::clone(&feed.channel), publications, base, feed.rate == 0))
     }
 
     /// The subscribers that a delivery goes to.
     pub fn subscribers(&mut self, delivery: &Delivery) -> &mut [Subscriber] {
-        &mut self.feeds[delivery.feed as usize].subscribers
+        self.feeds[delivery.feed as usize].members.all_mut()
     }
 
     /// The delivery is done; its publications no longer count against the mailbox.
@@ -271,9 +257,9 @@ impl Subscribers {
         let mut due = Vec::new();
         self.heartbeats.take_due(now_ms, &mut due);
         for local in due {
-            let found = &mut self.channels[local as usize];
-            found.beats = false;
-            let channel = Arc::clone(&found.channel);
+            let first = &mut self.feeds[local as usize];
+            first.beats = false;
+            let channel = Arc::clone(&first.channel);
             let quiet = channel.quiet_position(now);
             let mut wanted = false;
             self.each(&channel, local, |subscriber| {
@@ -290,90 +276,105 @@ impl Subscribers {
 
     /// A channel's next heartbeat is due after its time.
     fn beat(&mut self, local: u32, now_ms: u32) {
-        let found = &mut self.channels[local as usize];
-        let interval_ms = heartbeat_ms(found.channel.options());
-        if interval_ms > 0 && !std::mem::replace(&mut found.beats, true) {
+        let first = &mut self.feeds[local as usize];
+        let interval_ms = heartbeat_ms(first.channel.options());
+        if interval_ms > 0 && !std::mem::replace(&mut first.beats, true) {
             self.heartbeats.add(local, interval_ms, now_ms);
         }
     }
 
     /// Calls `take` for every subscriber of a channel, whatever its feed.
     pub fn each(&mut self, channel: &Arc<Channel>, local: u32, mut take: impl FnMut(&Subscriber)) {
-        let found = self.channels.get(local as usize).filter(|found| Arc::ptr_eq(&found.channel, channel));
-        let mut next = found.map_or(NONE, |found| found.feeds);
-        while next != NONE {
-            let feed = &self.feeds[next as usize];
-            feed.subscribers.iter().for_each(&mut take);
-            next = feed.next;
+        let mut next = self.first_of(channel, local);
+        while let Some(at) = next {
+            let feed = &self.feeds[at as usize];
+            feed.members.all().iter().for_each(&mut take);
+            next = Some(feed.next).filter(|&next| next != local);
         }
     }
 
-    /// How many channels, feeds and subscriptions there are.
+    /// How many feeds there are, how many of them wait for something, and how many subscriptions.
     #[cfg(test)]
     pub(crate) fn sizes(&self) -> [usize; 3] {
-        [self.channels.len(), self.feeds.len(), self.subscriptions.len()]
+        [self.feeds.len(), self.waiting.len(), self.places.len()]
     }
 
-    /// Adds a subscriber to the feed of this rate; returns the feed and the place in it.
-    fn enter(&mut self, channel: u32, rate: u32, subscriber: Subscriber) -> (u32, u32) {
-        let first = self.channels[channel as usize].feeds;
-        let mut at = first;
-        while at != NONE && self.feeds[at as usize].rate != rate {
+    fn feed(&self, place: Place) -> &Feed {
+        &self.feeds[place.feed as usize]
+    }
+
+    /// The first feed of a channel, if the worker has not left it while something for this number was in the mail.
+    fn first_of(&self, channel: &Arc<Channel>, local: u32) -> Option<u32> {
+        self.feeds.get(local as usize).filter(|feed| feed.rate == 0 && Arc::ptr_eq(&feed.channel, channel)).map(|_| local)
+    }
+
+    /// The first feed of the channel that this one is of.
+    fn first(&self, mut at: u32) -> u32 {
+        while self.feeds[at as usize].rate != 0 {
             at = self.feeds[at as usize].next;
         }
-        if at == NONE {
-            let feed = Feed { channel, next: first, rate, subscribers: Vec::new(), pending: Pending::nothing(rate), base: None };
-            at = self.feeds.insert(feed) as u32;
-            self.channels[channel as usize].feeds = at;
-        }
-        let subscribers = &mut self.feeds[at as usize].subscribers;
-        if subscribers.is_empty() {
-            // Many channels have one.
-            subscribers.reserve_exact(1);
-        }
-        subscribers.push(subscriber);
-        (at, subscribers.len() as u32 - 1)
+        at
     }
 
-    /// Takes a subscriber out of its feed, and an empty feed out of its channel.
-    fn exit(&mut self, at: u32, position: u32) {
-        let feed = &mut self.feeds[at as usize];
-        feed.subscribers.swap_remove(position as usize);
-        if let Some(moved) = feed.subscribers.get(position as usize) {
-            self.subscriptions[place(moved.subscription)].position = position;
+    /// Adds a subscriber to the feed of this rate.
+    fn enter(&mut self, first: u32, rate: u32, subscriber: Subscriber) {
+        let mut at = first;
+        while self.feeds[at as usize].rate != rate {
+            at = self.feeds[at as usize].next;
+            if at == first {
+                let Feed { channel, next, .. } = &self.feeds[first as usize];
+                let feed = Feed { channel: Arc::clone(channel), members: Members::Nobody, next: *next, waiting: NONE, rate, beats: false };
+                at = self.feeds.insert(feed) as u32;
+                self.feeds[first as usize].next = at;
+            }
         }
-        if !feed.subscribers.is_empty() {
-            return;
-        }
-        let mut feed = self.feeds.remove(at as usize);
-        if !feed.pending.is_empty() {
-            let channel = &self.channels[feed.channel as usize].channel;
-            self.timers.remove(at, interval_ms(channel.options(), feed.rate));
-        }
-        if feed.rate == 0 {
-            self.hub.mailbox(self.worker).release(bytes(&feed.pending.take()));
-        }
-        let first = &mut self.channels[feed.channel as usize].feeds;
-        if *first == at {
-            *first = feed.next;
-            return;
-        }
-        let mut before = *first;
-        while self.feeds[before as usize].next != at {
-            before = self.feeds[before as usize].next;
-        }
-        self.feeds[before as usize].next = feed.next;
+        let position = self.feeds[at as usize].members.push(subscriber);
+        self.places.set(subscriber.subscription, Place { feed: at, position });
     }
-}
 
-/// A number that no other has for long.
-fn key(place: u32, serial: u32) -> u64 {
-    u64::from(serial) << 32 | u64::from(place)
-}
+    /// Takes a subscriber out of its feed. An empty feed waits for nothing, and is taken out of its channel unless it is the first.
+    fn exit(&mut self, place: Place) {
+        let feed = &mut self.feeds[place.feed as usize];
+        if let Some(moved) = feed.members.swap_remove(place.position) {
+            self.places.set(moved.subscription, place);
+        }
+        if !feed.members.all().is_empty() {
+            return;
+        }
+        let (rate, next, waiting) = (feed.rate, feed.next, std::mem::replace(&mut feed.waiting, NONE));
+        if waiting != NONE {
+            let interval_ms = interval_ms(feed.channel.options(), rate);
+            let pending = self.waiting.remove(waiting as usize).pending.take();
+            self.timers.remove(place.feed, interval_ms);
+            if rate == 0 {
+                self.hub.mailbox(self.worker).release(bytes(&pending));
+            }
+        }
+        if rate != 0 {
+            let mut before = next;
+            while self.feeds[before as usize].next != place.feed {
+                before = self.feeds[before as usize].next;
+            }
+            self.feeds[before as usize].next = next;
+            self.feeds.remove(place.feed as usize);
+        }
+    }
 
-/// The place of what has this number.
-fn place(key: u64) -> usize {
-    key as u32 as usize
+    /// For [`Names`]: the name of the channel to which the subscription at this place is.
+    fn name(&self, at: u32) -> &str {
+        self.channel(u64::from(at)).name()
+    }
+
+    /// For [`Names`]: the number of the subscription at this place.
+    fn number(&self, at: u32) -> u64 {
+        let place = self.places.get(u64::from(at)).expect("who asks holds the subscription");
+        self.feed(place).members.all()[place.position as usize].subscription
+    }
+
+    /// For [`Names`].
+    fn hash(&self, name: &str) -> u64 {
+        self.hasher.hash_one(name)
+    }
 }
 
 fn bytes(publications: &[Arc<Publication>]) -> usize {

@@ -23,7 +23,7 @@ impl Client {
         if data.is_empty() {
             return Err(codes::BAD_REQUEST.into());
         }
-        if !is_allowed(self.level(Some(channel)), wire.context.hub.options(channel).publish) {
+        if !is_allowed(self.level(Some(channel), wire.context), wire.context.hub.options(channel).publish) {
             return Err(codes::PERMISSION_DENIED.into());
         }
         let kind = match self.format {
@@ -97,7 +97,7 @@ impl Client {
 
     /// The channel, of which only subscribers may ask more.
     fn subscribed(&self, channel: &str, context: &Context) -> Result<Arc<Channel>, super::Failure> {
-        let known = self.subscriptions.get(channel).ok_or(codes::PERMISSION_DENIED)?;
-        Ok(Arc::clone(context.subscribers.channel(known.number)))
+        let subscription = self.subscriptions.find(channel, &context.subscribers).ok_or(codes::PERMISSION_DENIED)?;
+        Ok(Arc::clone(context.subscribers.channel(subscription)))
     }
 }

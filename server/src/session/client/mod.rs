@@ -27,8 +27,9 @@ use crate::{
     auth::TokenError,
     context::Context,
     hub::{self, ClientInfo, Publication},
+    subscribers::Names,
 };
-use subscriptions::{Granted, Subscription};
+use subscriptions::{Granted, Terms};
 
 /// See the module.
 #[derive(Debug)]
@@ -42,7 +43,9 @@ pub struct Client {
     looked_ms: u32,
     /// When the connection's token ends, in seconds since 1970.
     expires: Option<u64>,
-    subscriptions: HashMap<Arc<str>, Subscription>,
+    subscriptions: Names,
+    /// Of those subscriptions that have any.
+    terms: HashMap<u64, Terms>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +121,8 @@ impl Client {
             state: State::Fresh,
             info: Arc::default(),
             expires: None,
-            subscriptions: HashMap::new(),
+            subscriptions: Names::default(),
+            terms: HashMap::new(),
         }
     }
 
@@ -258,7 +262,7 @@ impl Client {
         let mut made: Vec<Vec<Vec<u8>>> = granted.iter().map(|granted| vec![Vec::new(); granted.snapshot.publications.len()]).collect();
         let subs = granted.iter().zip(&mut made).map(|(granted, made)| {
             let result = granted.result(self.format, wire.context.encoder.differ(), made);
-            (&*granted.channel, result)
+            (granted.channel.name(), result)
         });
         let result = ConnectResult {
             client: &self.info.client,
@@ -294,10 +298,8 @@ impl Client {
     }
 
     fn write_end(&mut self, channel: &str, (code, reason): (u32, &str), wire: &mut Wire<'_>, replies: &mut Replies<'_>) {
-        if let Some((name, known)) = self.subscriptions.remove_entry(channel) {
-            self.exit(&known, wire.context);
-            wire.leave(known.number);
-            replies.push(Target::Channel(&name), &Push::Unsubscribe { code, reason });
+        if self.leave(channel, wire) {
+            replies.push(Target::Channel(channel), &Push::Unsubscribe { code, reason });
         }
     }
 
@@ -306,10 +308,9 @@ impl Client {
     }
 
     fn leave_all(&mut self, context: &mut Context) {
-        let subscriptions = std::mem::take(&mut self.subscriptions);
-        for known in subscriptions.into_values() {
-            self.exit(&known, context);
-            context.subscribers.leave(known.number, context.now);
+        for subscription in self.subscriptions.take(&context.subscribers) {
+            self.exit(subscription, context);
+            context.subscribers.leave(subscription, context.now);
         }
     }
 }

@@ -12,16 +12,14 @@ use crate::{
     auth::{ConnectionClaims, SubscribeOptions, SubscriptionClaims, TokenError},
     config::{Access, ChannelOptions},
     context::Context,
-    hub::{self, ClientInfo, Form, Shape, Snapshot, Start},
+    hub::{self, Channel, ClientInfo, Form, Shape, Snapshot, Start},
     session::{codes, is_allowed},
     subscribers::Wish,
 };
 
-/// One of a client's subscriptions.
-#[derive(Debug)]
-pub struct Subscription {
-    /// The worker's number for it.
-    pub number: u64,
+/// What most subscriptions go without.
+#[derive(Debug, Default)]
+pub struct Terms {
     /// A token for the channel brought it.
     pub by_token: bool,
     /// When its token ends, in seconds since 1970.
@@ -34,7 +32,7 @@ pub struct Subscription {
 
 /// A subscription as the client is told of it.
 pub struct Granted {
-    pub channel: Arc<str>,
+    pub channel: Arc<Channel>,
     pub snapshot: Snapshot,
     /// Its data are text.
     pub as_text: bool,
@@ -86,16 +84,17 @@ impl Client {
                 },
             );
         }
-        if !is_allowed(self.level(None), access) {
+        if !is_allowed(self.level(None, context), access) {
             return Err(codes::PERMISSION_DENIED.into());
         }
         Ok(SubscriptionClaims::default())
     }
 
     /// The most that it may do in a channel, which a token for that may raise.
-    pub(super) fn level(&self, channel: Option<&str>) -> Access {
-        match channel.and_then(|channel| self.subscriptions.get(channel)) {
-            Some(known) if known.by_token => Access::Token,
+    pub(super) fn level(&self, channel: Option<&str>, context: &Context) -> Access {
+        let subscription = channel.and_then(|channel| self.subscriptions.find(channel, &context.subscribers));
+        match subscription.and_then(|subscription| self.terms.get(&subscription)) {
+            Some(terms) if terms.by_token => Access::Token,
             _ if self.info.user.is_empty() => Access::Anyone,
             _ => Access::Users,
         }
@@ -108,10 +107,10 @@ impl Client {
         wire: &mut Wire<'_>,
     ) -> Result<Granted, ErrorReply<'static>> {
         let channel = subscribe.channel;
-        if self.subscriptions.contains_key(channel) {
+        if self.subscriptions.find(channel, &wire.context.subscribers).is_some() {
             return Err(codes::ALREADY_SUBSCRIBED);
         }
-        if self.subscriptions.len() >= wire.context.subscriptions_max {
+        if self.subscriptions.count() >= wire.context.subscriptions_max {
             return Err(codes::LIMIT_EXCEEDED);
         }
         let options = Arc::clone(wire.context.hub.options(channel));
@@ -130,7 +129,7 @@ impl Client {
             (true, "") => Start::After(subscribe.offset, None),
             (true, epoch) => Start::After(subscribe.offset, Some(epoch.parse().unwrap_or(hub::Epoch::UNKNOWN))),
         };
-        let form = Form { shape: Shape::Push { format: self.format, by_id, delta: as_text }, encoding: wire.encoding };
+        let form = Form::new(Shape::Push { format: self.format, by_id, delta: as_text }, wire.encoding);
         let wish = Wish { form, rate, start, join_leave: subscribe.join_leave && options.join_leave, positioned };
         let (number, mut snapshot) = wire.join(channel, wish).map_err(codes::of_hub)?;
         let joined = Arc::clone(wire.context.subscribers.channel(number));
@@ -155,16 +154,16 @@ impl Client {
             wire.context.subscribers.rewind(number, wire.key, first.offset() - 1);
             snapshot.publications.clear();
         }
-        let name = Arc::clone(joined.name());
-        self.subscriptions.insert(
-            Arc::clone(&name),
-            Subscription { number, by_token: !subscribe.token.is_empty(), expires: claims.expires, present, tells },
-        );
+        self.subscriptions.insert(number, &wire.context.subscribers);
+        let terms = Terms { by_token: !subscribe.token.is_empty(), expires: claims.expires, present, tells };
+        if terms.by_token || terms.expires.is_some() || terms.present.is_some() {
+            self.terms.insert(number, terms);
+        }
         Ok(Granted {
             number,
             follows,
-            channel: name,
             id: by_id.then(|| joined.id() as i64),
+            channel: joined,
             as_text,
             // Each publication that was missed moves the client on from where it was, so that it can be cut off among them.
             offset: if subscribe.recover && snapshot.recovered && !snapshot.publications.is_empty() {
@@ -209,10 +208,7 @@ impl Client {
     }
 
     pub(super) fn unsubscribe(&mut self, id: u32, channel: &str, wire: &mut Wire<'_>, replies: &mut Replies<'_>) -> Outcome {
-        if let Some(known) = self.subscriptions.remove(channel) {
-            self.exit(&known, wire.context);
-            wire.leave(known.number);
-        }
+        self.leave(channel, wire);
         replies.write(id, &Reply::Unsubscribe);
         Ok(())
     }
@@ -225,19 +221,26 @@ impl Client {
         wire: &mut Wire<'_>,
         replies: &mut Replies<'_>,
     ) -> Result<Box<str>, ErrorReply<'static>> {
-        let known = self.subscriptions.get(channel).ok_or(codes::PERMISSION_DENIED)?;
+        let subscription = self.subscriptions.find(channel, &wire.context.subscribers).ok_or(codes::PERMISSION_DENIED)?;
         let (rate, told) = granted_rate(wire.context.hub.options(channel), data)?;
-        if wire.context.subscribers.change_rate(known.number, rate) {
-            replies.catch_up.push(known.number);
+        if wire.context.subscribers.change_rate(subscription, rate) {
+            replies.catch_up.push(subscription);
         }
         Ok(told.unwrap_or_else(|| rate_data(rate)))
     }
 
+    /// Ends the subscription to a channel. Whether there was one.
+    pub(super) fn leave(&mut self, channel: &str, wire: &mut Wire<'_>) -> bool {
+        let Some(subscription) = self.subscriptions.remove(channel, &wire.context.subscribers) else { return false };
+        self.exit(subscription, wire.context);
+        wire.leave(subscription);
+        true
+    }
+
     /// Is no longer present where it was.
-    pub(super) fn exit(&self, known: &Subscription, context: &Context) {
-        if known.present.is_some() {
-            let channel = Arc::clone(context.subscribers.channel(known.number));
-            context.hub.exit(&channel, &self.info.client, known.tells);
+    pub(super) fn exit(&mut self, subscription: u64, context: &Context) {
+        if let Some(Terms { present: Some(_), tells, .. }) = self.terms.remove(&subscription) {
+            context.hub.exit(context.subscribers.channel(subscription), &self.info.client, tells);
         }
     }
 }
@@ -255,7 +258,7 @@ impl Granted {
 
     /// Where its publications go.
     pub fn target(&self) -> Target<'_> {
-        self.id.map_or(Target::Channel(&self.channel), Target::Id)
+        self.id.map_or(Target::Channel(self.channel.name()), Target::Id)
     }
 
     fn is_recovered(&self) -> bool {

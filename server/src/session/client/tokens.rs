@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use fantail_codec::centrifuge::{ExpiryResult, Reply};
 
-use super::{Client, Outcome, Replies, Wire};
+use super::{Client, Outcome, Replies, Terms, Wire};
 use crate::{
     auth::TokenError,
     session::{codes, codes::Disconnect, now},
@@ -28,9 +28,7 @@ impl Client {
 
     pub(super) fn sub_refresh(&mut self, id: u32, channel: &str, token: &str, wire: &mut Wire<'_>, replies: &mut Replies<'_>) -> Outcome {
         let now = now();
-        if !self.subscriptions.contains_key(channel) {
-            return Err(codes::PERMISSION_DENIED.into());
-        }
+        let subscription = self.subscriptions.find(channel, &wire.context.subscribers).ok_or(codes::PERMISSION_DENIED)?;
         let expires = match wire.context.verifier.subscription(token, channel, &self.info.user, now) {
             Ok(claims) => claims.expires,
             Err(TokenError::Expired) => {
@@ -41,8 +39,9 @@ impl Client {
             }
             Err(TokenError::Invalid(_)) => return Err(Disconnect::InvalidToken.into()),
         };
-        if let Some(known) = self.subscriptions.get_mut(channel) {
-            known.expires = expires;
+        match self.terms.get_mut(&subscription) {
+            Some(terms) => terms.expires = expires,
+            None => drop(self.terms.insert(subscription, Terms { expires, ..Terms::default() })),
         }
         replies.write(id, &Reply::SubRefresh(self.expiry(expires, now)));
         Ok(())
@@ -59,10 +58,10 @@ impl Client {
         if has_ended(self.expires) {
             return Err(Disconnect::Expired);
         }
-        let ended: Vec<Arc<str>> =
-            self.subscriptions.iter().filter(|(_, known)| has_ended(known.expires)).map(|(name, _)| Arc::clone(name)).collect();
+        let ended = self.terms.iter().filter(|(_, terms)| has_ended(terms.expires));
+        let ended: Vec<_> = ended.map(|(&subscription, _)| Arc::clone(wire.context.subscribers.channel(subscription))).collect();
         for channel in ended {
-            self.end_subscription(&channel, codes::SUBSCRIPTION_EXPIRED, wire);
+            self.end_subscription(channel.name(), codes::SUBSCRIPTION_EXPIRED, wire);
         }
         Ok(())
     }

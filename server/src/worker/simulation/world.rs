@@ -150,7 +150,7 @@ impl World {
             true => self.hub.publish(name, message, !in_history, now),
             false => self.hub.publish_as_client(name, message, now),
         };
-        let is_full = (0..WORKERS).any(|worker| self.hub.mailbox(worker as u32).bytes() >= MAILBOX_BYTES_MAX);
+        let is_full = (0..WORKERS).any(|worker| self.hub.mailbox(worker as u16).bytes() >= MAILBOX_BYTES_MAX);
         let has_subscribers = self.has_subscribers(at);
         let channel = &mut self.channels[at];
         let position = match result {
@@ -209,7 +209,7 @@ impl World {
             assert!(waiting <= LIMIT + ONE_TURN, "{waiting} bytes wait for connection {key}");
             assert_eq!(connection.queued, Queued::NOTHING);
         }
-        let bytes = self.hub.mailbox(at as u32).bytes();
+        let bytes = self.hub.mailbox(at as u16).bytes();
         assert!(bytes <= 4 * MAILBOX_BYTES_MAX, "{bytes} bytes in a mailbox");
         if worker.context.subscribers.next_due_ms().is_none() {
             assert_eq!(bytes, 0, "everything is delivered");
@@ -260,7 +260,7 @@ impl World {
         }
         for (at, (worker, _)) in self.workers.iter().enumerate() {
             assert_eq!((worker.connections.len(), worker.context.subscribers.sizes()), (0, [0; 3]));
-            assert_eq!((self.hub.mailbox(at as u32).bytes(), worker.timeout(worker.context.now_ms)), (0, None));
+            assert_eq!((self.hub.mailbox(at as u16).bytes(), worker.timeout(worker.context.now_ms)), (0, None));
         }
         assert_eq!(self.room.connections.load(Relaxed), 0);
         self.hub.sweep(self.now() + Duration::from_secs(3600));
