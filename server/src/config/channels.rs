@@ -14,7 +14,7 @@ const AGE_MS_MAX: u64 = 720 * HOUR_MS;
 /// Each rate is a class of subscribers, with bytes and a timer of its own in every channel.
 const RATES_MAX: usize = 8;
 /// Updates a second. A subscriber that wants more gets all of them.
-const RATE_MAX: u32 = 1000;
+const RATE_MAX: u16 = 1000;
 
 pub(super) fn hub(raw: &Raw, limits: &Limits) -> Result<HubConfig, ConfigError> {
     let of_namespace = |name: &str| {
@@ -84,16 +84,16 @@ fn slow_bytes_max(raw: &Raw, key: &str, limits: &Limits) -> Result<usize, Config
     Ok(bytes.min(limits.outbox_bytes_max))
 }
 
-fn rates(raw: &Raw, key: &str) -> Result<Vec<u32>, ConfigError> {
+fn rates(raw: &Raw, key: &str) -> Result<Vec<u16>, ConfigError> {
     let found = integers(raw, key);
     let expected = format!("at most {RATES_MAX} integers 1 to {RATE_MAX}, each above the one before it");
     if found.len() > RATES_MAX {
         return Err(refuse(raw, key, format_args!("a list of {}", found.len()), &expected));
     }
-    let mut rates: Vec<u32> = Vec::new();
+    let mut rates: Vec<u16> = Vec::new();
     for &integer in found {
         let above = rates.last().copied().unwrap_or(0);
-        let valid = u32::try_from(integer).ok().filter(|rate| (above + 1..=RATE_MAX).contains(rate));
+        let valid = u16::try_from(integer).ok().filter(|rate| (above + 1..=RATE_MAX).contains(rate));
         rates.push(valid.ok_or_else(|| refuse(raw, key, format_args!("a list with {integer}"), &expected))?);
     }
     Ok(rates)

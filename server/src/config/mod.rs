@@ -263,7 +263,7 @@ pub struct ChannelOptions {
     /// Bytes that may wait for a connection before that happens: at most [`Limits::outbox_bytes_max`].
     pub slow_bytes_max: usize,
     /// Updates a second that a subscriber may ask for, rising; each is a class of subscribers that share bytes and timer.
-    pub rates: Vec<u32>,
+    pub rates: Vec<u16>,
     /// Whether subscribers may ask for deltas.
     pub delta: bool,
     /// Whether it is known who subscribes.

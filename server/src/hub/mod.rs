@@ -39,6 +39,9 @@ use patterns::Patterns;
 /// Bytes of a channel's name.
 pub const CHANNEL_BYTES_MAX: usize = 255;
 
+/// Channels for which there is room from the start. To make more, all that are there are hashed anew, while everybody waits.
+const CHANNELS_RESERVED: usize = 100_000;
+
 /// Tells one life of a channel from another: offsets of different epochs do not compare.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Epoch(Option<u32>);
@@ -144,7 +147,7 @@ impl Hub {
             others: namespace(config.defaults),
             namespaces: config.namespaces.into_iter().map(|(name, options)| (name, namespace(options))).collect(),
             mailboxes,
-            channels: RwLock::default(),
+            channels: RwLock::new(HashTable::with_capacity(config.channels_max.min(CHANNELS_RESERVED))),
             hasher,
             patterns: Patterns::default(),
             // SDKs take the number 0 for none.

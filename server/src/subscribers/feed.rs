@@ -13,10 +13,8 @@ pub struct Feed {
     pub members: Members,
     /// The next feed of the channel: they are linked in a ring.
     pub next: u32,
-    /// Where that is what they [wait](super::waiting::Waiting) for.
-    pub waiting: u32,
     /// Updates a second; 0: every publication.
-    pub rate: u32,
+    pub rate: u16,
     /// The channel waits for its next heartbeat; its first feed says so.
     pub beats: bool,
 }
@@ -131,6 +129,6 @@ mod tests {
 
     #[test]
     fn there_is_one_of_these_for_most_subscriptions() {
-        assert_eq!((size_of::<Feed>(), size_of::<Subscriber>(), size_of::<Members>()), (48, 24, 24));
+        assert_eq!((size_of::<Feed>(), size_of::<Subscriber>(), size_of::<Members>()), (40, 24, 24));
     }
 }

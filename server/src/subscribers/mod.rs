@@ -13,6 +13,7 @@ mod timers;
 mod waiting;
 
 use std::{
+    collections::HashMap,
     hash::{BuildHasher, RandomState},
     rc::Rc,
     sync::Arc,
@@ -42,7 +43,8 @@ pub struct Subscribers {
     hub: Arc<Hub>,
     worker: u16,
     feeds: Slab<Feed>,
-    waiting: Slab<Waiting>,
+    /// Of the feeds that wait for anything.
+    waiting: HashMap<u32, Waiting>,
     places: Places,
     hasher: RandomState,
     /// Feeds to be delivered.
@@ -53,7 +55,9 @@ pub struct Subscribers {
     heartbeats: Timers,
 }
 
-const NONE: u32 = u32::MAX;
+/// Feeds and subscriptions for which there is address space from the start, so that up to there nothing is copied as they become more. Memory it
+/// takes only page by page, where they are.
+const RESERVED: usize = 1 << 17;
 
 /// What a subscriber wants.
 #[derive(Clone, Copy, Debug)]
@@ -61,7 +65,7 @@ pub struct Wish {
     /// How it takes publications.
     pub form: Form,
     /// Updates a second; 0: every publication.
-    pub rate: u32,
+    pub rate: u16,
     /// What it begins with.
     pub start: Start,
     /// It is to be told who comes and goes.
@@ -76,9 +80,9 @@ impl Subscribers {
         Subscribers {
             hub,
             worker: worker as u16,
-            feeds: Slab::new(),
-            waiting: Slab::new(),
-            places: Places::default(),
+            feeds: Slab::with_capacity(RESERVED),
+            waiting: HashMap::new(),
+            places: Places::with_capacity(RESERVED),
             hasher: RandomState::new(),
             timers: Timers::default(),
             due: Vec::new(),
@@ -94,7 +98,7 @@ impl Subscribers {
         let vacant = self.feeds.vacant_key() as u32;
         let (channel, Joined { local, snapshot }) = self.hub.subscribe(name, self.worker, vacant, wish.start, now)?;
         if local == vacant {
-            self.feeds.insert(Feed { channel, members: Members::Nobody, next: local, waiting: NONE, rate: 0, beats: false });
+            self.feeds.insert(Feed { channel, members: Members::Nobody, next: local, rate: 0, beats: false });
         }
         let subscription = self.places.add();
         // The snapshot's last is sent in full.
@@ -132,7 +136,7 @@ impl Subscribers {
 
     /// Moves a subscriber to another rate. Whether it is to [`catch_up`](Subscribers::catch_up) now: what waits in the feed that it leaves does not
     /// follow it.
-    pub fn change_rate(&mut self, subscription: u64, rate: u32) -> bool {
+    pub fn change_rate(&mut self, subscription: u64, rate: u16) -> bool {
         let Some(before) = self.places.get(subscription).filter(|place| self.feed(*place).rate != rate) else { return false };
         let mut subscriber = self.feed(before).members.all()[before.position as usize];
         let catches_up = subscriber.fall_behind();
@@ -197,12 +201,9 @@ impl Subscribers {
         let mut counted = 0;
         let mut next = self.first_of(channel, local);
         while let Some(at) = next {
-            let feed = &mut self.feeds[at as usize];
+            let feed = &self.feeds[at as usize];
             if !feed.members.all().is_empty() {
-                if feed.waiting == NONE {
-                    feed.waiting = self.waiting.insert(Waiting::nothing(feed.rate)) as u32;
-                }
-                let pending = &mut self.waiting[feed.waiting as usize].pending;
+                let pending = &mut self.waiting.entry(at).or_insert_with(|| Waiting::nothing(feed.rate)).pending;
                 if pending.is_empty() {
                     self.timers.add(at, interval_ms(channel.options(), feed.rate), now_ms);
                 }
@@ -228,16 +229,13 @@ impl Subscribers {
             self.timers.take_due(now_ms, &mut self.due);
         }
         let at = self.due.pop()?;
-        let feed = &mut self.feeds[at as usize];
-        let waiting = &mut self.waiting[feed.waiting as usize];
-        let publications = waiting.pending.take();
-        let last = publications.last().filter(|_| feed.channel.options().delta).cloned();
-        let has_base = last.is_some();
-        let base = std::mem::replace(&mut waiting.base, last);
-        if !has_base {
-            self.waiting.remove(std::mem::replace(&mut feed.waiting, NONE) as usize);
+        let Feed { channel, rate, .. } = &self.feeds[at as usize];
+        let Waiting { mut pending, base } = self.waiting.remove(&at).expect("what is due waits for something");
+        let publications = pending.take();
+        if channel.options().delta {
+            self.waiting.insert(at, Waiting { pending, base: publications.last().cloned() });
         }
-        Some(Delivery::new(at, Arc::clone(&feed.channel), publications, base, feed.rate == 0))
+        Some(Delivery::new(at, Arc::clone(channel), publications, base, *rate == 0))
     }
 
     /// The subscribers that a delivery goes to.
@@ -317,13 +315,13 @@ impl Subscribers {
     }
 
     /// Adds a subscriber to the feed of this rate.
-    fn enter(&mut self, first: u32, rate: u32, subscriber: Subscriber) {
+    fn enter(&mut self, first: u32, rate: u16, subscriber: Subscriber) {
         let mut at = first;
         while self.feeds[at as usize].rate != rate {
             at = self.feeds[at as usize].next;
             if at == first {
                 let Feed { channel, next, .. } = &self.feeds[first as usize];
-                let feed = Feed { channel: Arc::clone(channel), members: Members::Nobody, next: *next, waiting: NONE, rate, beats: false };
+                let feed = Feed { channel: Arc::clone(channel), members: Members::Nobody, next: *next, rate, beats: false };
                 at = self.feeds.insert(feed) as u32;
                 self.feeds[first as usize].next = at;
             }
@@ -341,13 +339,11 @@ impl Subscribers {
         if !feed.members.all().is_empty() {
             return;
         }
-        let (rate, next, waiting) = (feed.rate, feed.next, std::mem::replace(&mut feed.waiting, NONE));
-        if waiting != NONE {
-            let interval_ms = interval_ms(feed.channel.options(), rate);
-            let pending = self.waiting.remove(waiting as usize).pending.take();
-            self.timers.remove(place.feed, interval_ms);
+        let (rate, next) = (feed.rate, feed.next);
+        if let Some(mut waiting) = self.waiting.remove(&place.feed) {
+            self.timers.remove(place.feed, interval_ms(feed.channel.options(), rate));
             if rate == 0 {
-                self.hub.mailbox(self.worker).release(bytes(&pending));
+                self.hub.mailbox(self.worker).release(bytes(&waiting.pending.take()));
             }
         }
         if rate != 0 {
@@ -387,7 +383,7 @@ fn heartbeat_ms(options: &ChannelOptions) -> u32 {
 }
 
 /// How long a feed collects.
-fn interval_ms(options: &ChannelOptions, rate: u32) -> u32 {
+fn interval_ms(options: &ChannelOptions, rate: u16) -> u32 {
     let flush_ms = options.flush.as_millis() as u32;
-    1000u32.checked_div(rate).map_or(flush_ms, |interval_ms| interval_ms.max(flush_ms))
+    1000u32.checked_div(rate.into()).map_or(flush_ms, |interval_ms| interval_ms.max(flush_ms))
 }

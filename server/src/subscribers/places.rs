@@ -2,7 +2,7 @@
 //! the first may still wait; the number is not.
 
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Places {
     places: Vec<Place>,
     free: Vec<u32>,
@@ -24,6 +24,11 @@ impl Place {
 }
 
 impl Places {
+    /// No subscriptions, and address space for so many.
+    pub fn with_capacity(places: usize) -> Places {
+        Places { places: Vec::with_capacity(places), free: Vec::new(), serial: 0 }
+    }
+
     /// A number that no other subscription has for long; the place that goes with it is to be [`set`](Places::set).
     pub fn add(&mut self) -> u64 {
         self.serial = self.serial.wrapping_add(1);

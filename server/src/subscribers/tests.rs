@@ -22,7 +22,7 @@ const FULL: Wish =
 
 const DELTAS: Wish = Wish { form: Form::new(Shape::Push { format: Format::Json, by_id: false, delta: true }, Encoding::Plain), ..FULL };
 
-fn at_rate(rate: u32) -> Wish {
+fn at_rate(rate: u16) -> Wish {
     Wish { rate, ..FULL }
 }
 

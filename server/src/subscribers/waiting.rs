@@ -15,7 +15,7 @@ pub struct Waiting {
 
 impl Waiting {
     /// Nothing, for a feed of this rate.
-    pub fn nothing(rate: u32) -> Waiting {
+    pub fn nothing(rate: u16) -> Waiting {
         Waiting { pending: if rate == 0 { Pending::All(Vec::new()) } else { Pending::Newest(Values::Nothing) }, base: None }
     }
 }

@@ -288,17 +288,17 @@ impl Granted {
 
 /// The class of subscribers that a wish falls into: the fastest that is not faster than the wish, or else the slowest. What the client
 /// is told, if it wished.
-fn granted_rate(options: &ChannelOptions, data: &[u8]) -> Result<(u32, Option<Box<str>>), ErrorReply<'static>> {
+fn granted_rate(options: &ChannelOptions, data: &[u8]) -> Result<(u16, Option<Box<str>>), ErrorReply<'static>> {
     // Other data are the application's.
     let fields: HashMap<String, &RawValue> = serde_json::from_slice(data).unwrap_or_default();
     let Some(rate) = fields.get("rate") else { return Ok((0, None)) };
     let wanted: Option<u32> = serde_json::from_str(rate.get()).map_err(|_| codes::BAD_REQUEST)?;
     let Some(wanted) = wanted.filter(|&wanted| wanted > 0) else { return Ok((0, Some(rate_data(0)))) };
-    let granted = options.rates.iter().rev().find(|&&rate| rate <= wanted).or(options.rates.first()).copied().unwrap_or(0);
+    let granted = options.rates.iter().rev().find(|&&rate| u32::from(rate) <= wanted).or(options.rates.first()).copied().unwrap_or(0);
     Ok((granted, Some(rate_data(granted))))
 }
 
 /// 0: every publication.
-fn rate_data(rate: u32) -> Box<str> {
+fn rate_data(rate: u16) -> Box<str> {
     format!("{{\"rate\":{rate}}}").into()
 }
