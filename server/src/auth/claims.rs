@@ -1,6 +1,6 @@
 //! What tokens say: the claims as they are written, and what is left of them when they are judged.
 //!
-//! Claims that are not known are passed over, `jti` and `meta` with them; known ones of a wrong type are refused. Imports only its parent.
+//! Claims that are not known are passed over, `jti` and `meta` with them; known ones of a wrong type are refused. Imports its parent and `config`.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{CLOCK_SKEW, TokenError};
+use crate::config::Access;
 
 /// Who connects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub struct SubscriptionClaims {
     pub expires: Option<u64>,
     /// What is special in this subscription.
     pub options: SubscribeOptions,
+}
+
+/// Who comes without the client protocol, with a token of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerClaims {
+    /// Empty: anonymous.
+    pub user: Box<str>,
+    /// When the connection ends; later than now.
+    pub expires: Option<u64>,
+    /// The one channel of a token for a subscription.
+    channel: Option<Box<str>>,
 }
 
 /// What a token changes in a subscription.
@@ -114,17 +126,9 @@ impl Claims {
         }
     }
 
-    pub(super) fn is_for_subscription(&self) -> bool {
-        self.channel.is_some()
-    }
-
-    pub(super) fn user(&self) -> &str {
-        self.sub.as_deref().unwrap_or_default()
-    }
-
     pub(super) fn connection(self, now: u64) -> Result<ConnectionClaims, TokenError> {
         // Who may see one channel has not thereby been let in as that user.
-        if self.is_for_subscription() {
+        if self.channel.is_some() {
             return Err(TokenError::invalid("it is for a subscription"));
         }
         Ok(ConnectionClaims {
@@ -137,24 +141,20 @@ impl Claims {
     }
 
     pub(super) fn subscription(self, channel: &str, user: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
-        if self.user() != user {
+        if self.sub.as_deref().unwrap_or_default() != user {
             return Err(TokenError::invalid("it is not for this user"));
         }
-        self.subscription_of_anyone(channel, now)
-    }
-
-    pub(super) fn subscription_of_anyone(self, channel: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
         if self.channel.as_deref() != Some(channel) {
             return Err(TokenError::invalid("it is not for this channel"));
         }
-        self.any_subscription(now)
-    }
-
-    /// A subscription to whatever channel by whatever user.
-    pub(super) fn any_subscription(self, now: u64) -> Result<SubscriptionClaims, TokenError> {
         let expires = self.expires(now)?;
         let Self { info, b64info, data, b64data, overrides, .. } = self;
         Ok(SubscriptionClaims { expires, options: Sub { info, b64info, data, b64data, overrides }.options() })
+    }
+
+    pub(super) fn bearer(self, now: u64) -> Result<BearerClaims, TokenError> {
+        let expires = self.expires(now)?;
+        Ok(BearerClaims { user: self.sub.unwrap_or_default().into(), expires, channel: self.channel.map(String::into) })
     }
 
     /// When what the token allows ends.
@@ -164,6 +164,16 @@ impl Claims {
             Some(0) => Ok(None),
             Some(end) if end <= now => Err(TokenError::Expired),
             end => Ok(end),
+        }
+    }
+}
+
+impl BearerClaims {
+    /// The most that its bearer may do in a channel; `None` where another token is needed.
+    pub fn level(&self, channel: &str) -> Option<Access> {
+        match &self.channel {
+            Some(only) => (**only == *channel).then_some(Access::Token),
+            None => Some(if self.user.is_empty() { Access::Anyone } else { Access::Users }),
         }
     }
 }

@@ -15,9 +15,9 @@ use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, decode, decode_header};
 use serde_json::Value;
 
-use crate::config::{Access, Auth};
+use crate::config::Auth;
 use claims::Claims;
-pub use claims::{ConnectionClaims, Overrides, SubscribeOptions, SubscriptionClaims};
+pub use claims::{BearerClaims, ConnectionClaims, Overrides, SubscribeOptions, SubscriptionClaims};
 pub use mint::{Content, Minter};
 
 /// Bytes of a token: more than any request's target holds by default, and room for the names of several hundred channels.
@@ -50,22 +50,14 @@ impl Verifier {
         self.claims(token, now)?.subscription(channel, user, now)
     }
 
-    /// What a token of either kind lets its bearer do in one channel.
-    pub fn bearer(&self, token: &str, channel: &str, now: u64) -> Result<BearerClaims, TokenError> {
-        let claims = self.claims(token, now)?;
-        if claims.is_for_subscription() {
-            let user = claims.user().to_owned();
-            let expires = claims.subscription_of_anyone(channel, now)?.expires;
-            return Ok(BearerClaims { access: Access::Token, user, expires });
-        }
-        let ConnectionClaims { user, expires, .. } = claims.connection(now)?;
-        Ok(BearerClaims { access: if user.is_empty() { Access::Anyone } else { Access::Users }, user, expires })
+    /// What a token of either kind says of its bearer.
+    pub fn bearer(&self, token: &str, now: u64) -> Result<BearerClaims, TokenError> {
+        self.claims(token, now)?.bearer(now)
     }
 
     /// All that a valid token of either kind says, for people to read.
     pub fn inspect(&self, token: &str, now: u64) -> Result<Value, TokenError> {
-        let claims = self.claims(token, now)?;
-        if claims.is_for_subscription() { claims.any_subscription(now).map(drop) } else { claims.connection(now).map(drop) }?;
+        self.bearer(token, now)?;
         dangerous::insecure_decode_claims(token).map_err(|error| invalid(&error))
     }
 
@@ -90,17 +82,6 @@ impl Verifier {
         let key = self.keys.iter().find(|(_, validation)| validation.algorithms == [header.alg]);
         key.ok_or_else(|| TokenError::Invalid(format!("there is no key for {:?}", header.alg)))
     }
-}
-
-/// What a client may do that brings a token without the client protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BearerClaims {
-    /// The most: what needs a token for the channel, what needs a user, or what anyone may.
-    pub access: Access,
-    /// Empty: anonymous.
-    pub user: String,
-    /// When it ends, in seconds since 1970.
-    pub expires: Option<u64>,
 }
 
 /// Why a token is refused.

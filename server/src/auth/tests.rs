@@ -6,6 +6,7 @@ use jsonwebtoken::{EncodingKey, encode};
 use serde_json::json;
 
 use super::*;
+use crate::config::Access;
 
 const SECRET: &str = "a secret of more than thirty-two bytes";
 /// Made for these tests by OpenSSL, as the other keys are.
@@ -353,6 +354,23 @@ fn a_subscription_is_for_its_channel_and_its_user() {
     verifier().subscription(&anonymous, "news", "", NOW).unwrap();
     is_invalid(verifier().connection(&anonymous, NOW), "for a subscription");
     is_invalid(verifier().subscription(&token(HS256), "news", "42", NOW), "not for this channel");
+}
+
+#[test]
+fn a_bearer_may_what_its_token_is_for() {
+    let level = |claims: Value, channel: &str| verifier().bearer(&signed(&claims), NOW).unwrap().level(channel);
+    for channel in ["news", "chat"] {
+        assert_eq!(level(json!({}), channel), Some(Access::Anyone));
+        assert_eq!(level(json!({"sub": "42"}), channel), Some(Access::Users));
+    }
+    for claims in [json!({"channel": "news"}), json!({"channel": "news", "sub": "42"})] {
+        assert_eq!(level(claims.clone(), "news"), Some(Access::Token));
+        assert_eq!(level(claims, "chat"), None);
+    }
+    let bearer = verifier().bearer(&token(ES256), NOW).unwrap();
+    assert_eq!((&*bearer.user, bearer.expires), ("42", Some(1_700_003_600)));
+    assert_eq!(verifier().bearer(&token(ES256), 1_700_003_600), Err(TokenError::Expired));
+    is_invalid(verifier().bearer(&token((ES256.0, RS256.1)), NOW), "signature");
 }
 
 #[test]

@@ -6,8 +6,9 @@ use std::{collections::HashMap, sync::Arc};
 use fantail_codec::{CloseCode, Kind};
 use serde::Deserialize;
 
-use super::{Bearer, Close, Holder, Wire, is_allowed};
+use super::{Bearer, Close, Wire, is_allowed, level, now};
 use crate::{
+    auth::BearerClaims,
     context::Context,
     hub::{HubError, Shape},
 };
@@ -16,7 +17,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Stream {
     bearer: Bearer,
-    holder: Holder,
     subscriptions: HashMap<Arc<str>, u64>,
 }
 
@@ -45,16 +45,12 @@ pub enum Refusal {
 
 impl Stream {
     /// No channels yet.
-    pub fn new(bearer: Bearer) -> Stream {
-        Stream { bearer, holder: Holder::default(), subscriptions: HashMap::new() }
+    pub(super) fn new(bearer: Bearer) -> Stream {
+        Stream { bearer, subscriptions: HashMap::new() }
     }
 
-    pub(super) fn user(&self) -> &str {
-        &self.holder.user
-    }
-
-    pub(super) fn expires(&self) -> Option<u64> {
-        self.holder.expires
+    pub(super) fn bearer(&self) -> Option<&BearerClaims> {
+        self.bearer.as_deref()
     }
 
     /// Adds a channel; nothing changes where it is there already.
@@ -65,15 +61,16 @@ impl Stream {
         if self.subscriptions.contains_key(channel) {
             return Ok(());
         }
-        let claims = self.bearer.claims(channel, wire.context).ok_or(Refusal::Token)?;
-        if !is_allowed(claims.access, wire.context.hub.access(channel)) {
+        // In its grace a token keeps what it has opened, and opens nothing more.
+        let has_ended = self.bearer().and_then(|claims| claims.expires).is_some_and(|expires| expires <= now());
+        let level = level(&self.bearer, channel).filter(|_| !has_ended).ok_or(Refusal::Token)?;
+        if !is_allowed(level, wire.context.hub.access(channel)) {
             return Err(Refusal::Denied);
         }
         if self.subscriptions.len() >= wire.context.subscriptions_max {
             return Err(Refusal::Limit);
         }
         let subscription = wire.join_raw(channel, Shape::Stream).map_err(Refusal::Hub)?;
-        self.holder = Holder::new(&claims);
         let name = Arc::clone(wire.context.subscribers.channel(subscription).name());
         self.subscriptions.insert(name, subscription);
         Ok(())
