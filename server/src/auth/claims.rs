@@ -98,19 +98,8 @@ pub(super) struct Claims {
     #[serde(rename = "override")]
     overrides: Option<Overrides>,
     channels: Option<Vec<String>>,
-    subs: Option<BTreeMap<String, Sub>>,
-}
-
-/// An entry of `subs` as it is written.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Sub {
-    info: Option<Json>,
-    b64info: Option<Base64Json>,
-    data: Option<Json>,
-    b64data: Option<Base64Json>,
-    #[serde(rename = "override")]
-    overrides: Option<Overrides>,
+    /// What is special in each is written as in a token for it; nothing else of them counts.
+    subs: Option<BTreeMap<String, Claims>>,
 }
 
 impl Claims {
@@ -126,17 +115,17 @@ impl Claims {
         }
     }
 
-    pub(super) fn connection(self, now: u64) -> Result<ConnectionClaims, TokenError> {
+    pub(super) fn connection(mut self, now: u64) -> Result<ConnectionClaims, TokenError> {
         // Who may see one channel has not thereby been let in as that user.
         if self.channel.is_some() {
             return Err(TokenError::invalid("it is for a subscription"));
         }
         Ok(ConnectionClaims {
             expires: self.expires(now)?,
-            user: self.sub.unwrap_or_default(),
-            info: one_of(self.b64info, self.info),
-            channels: self.channels.unwrap_or_default(),
-            subs: self.subs.unwrap_or_default().into_iter().map(|(channel, sub)| (channel, sub.options())).collect(),
+            user: self.sub.take().unwrap_or_default(),
+            channels: self.channels.take().unwrap_or_default(),
+            subs: self.subs.take().unwrap_or_default().into_iter().map(|(channel, sub)| (channel, sub.options())).collect(),
+            info: self.options().info,
         })
     }
 
@@ -147,9 +136,7 @@ impl Claims {
         if self.channel.as_deref() != Some(channel) {
             return Err(TokenError::invalid("it is not for this channel"));
         }
-        let expires = self.expires(now)?;
-        let Self { info, b64info, data, b64data, overrides, .. } = self;
-        Ok(SubscriptionClaims { expires, options: Sub { info, b64info, data, b64data, overrides }.options() })
+        Ok(SubscriptionClaims { expires: self.expires(now)?, options: self.options() })
     }
 
     pub(super) fn bearer(self, now: u64) -> Result<BearerClaims, TokenError> {
@@ -166,6 +153,14 @@ impl Claims {
             end => Ok(end),
         }
     }
+
+    fn options(self) -> SubscribeOptions {
+        SubscribeOptions {
+            info: one_of(self.b64info, self.info),
+            data: one_of(self.b64data, self.data),
+            overrides: self.overrides.unwrap_or_default(),
+        }
+    }
 }
 
 impl BearerClaims {
@@ -174,16 +169,6 @@ impl BearerClaims {
         match &self.channel {
             Some(only) => (**only == *channel).then_some(Access::Token),
             None => Some(if self.user.is_empty() { Access::Anyone } else { Access::Users }),
-        }
-    }
-}
-
-impl Sub {
-    fn options(self) -> SubscribeOptions {
-        SubscribeOptions {
-            info: one_of(self.b64info, self.info),
-            data: one_of(self.b64data, self.data),
-            overrides: self.overrides.unwrap_or_default(),
         }
     }
 }
