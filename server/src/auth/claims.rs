@@ -75,6 +75,13 @@ pub struct Overrides {
     pub position: Option<bool>,
 }
 
+/// When a token ends; little work, for it is read before anything is known to be signed.
+#[derive(Deserialize)]
+pub(super) struct End {
+    #[serde(default, deserialize_with = "seconds")]
+    exp: Option<u64>,
+}
+
 /// The claims of both kinds of token as they are written. Absent and null are the same.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -102,10 +109,16 @@ pub(super) struct Claims {
     subs: Option<BTreeMap<String, Claims>>,
 }
 
+impl End {
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.exp.is_some_and(|exp| exp <= now)
+    }
+}
+
 impl Claims {
     /// Whether the token can be used now at all.
     pub(super) fn judge_times(&self, now: u64) -> Result<(), TokenError> {
-        if self.exp.is_some_and(|exp| exp <= now) {
+        if (End { exp: self.exp }).is_over(now) {
             return Err(TokenError::Expired);
         }
         let latest = now.saturating_add(CLOCK_SKEW);

@@ -174,7 +174,8 @@ fn each_algorithm_refuses_what_was_changed() {
             let mut bytes = token.clone().into_bytes();
             bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
             let changed = String::from_utf8(bytes).unwrap();
-            assert!(matches!(verifier().connection(&changed, NOW), Err(TokenError::Invalid(_))), "{changed}");
+            // A change may make it one that has ended.
+            assert!(verifier().connection(&changed, NOW).is_err(), "{changed}");
         }
     }
     let other = Auth { hmac_secret: Some("another secret".to_owned()), ..auth() };
@@ -233,6 +234,8 @@ fn a_token_ends_on_the_second() {
     for (exp, expires) in [(json!(NOW + 1), NOW + 1), (json!(NOW as f64 + 1.5), NOW + 1), (json!(1e30), u64::MAX)] {
         assert_eq!(connection(&json!({"exp": exp})).unwrap().expires, Some(expires));
     }
+    // Then nobody looks at the signature.
+    assert_eq!(verifier().connection(&token((ES256.0, RS256.1)), 1_700_003_600), Err(TokenError::Expired));
 }
 
 #[test]
