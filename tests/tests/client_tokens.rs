@@ -9,6 +9,8 @@ on_each_driver! {
     a_channel_token_publishes_where_tokens_may,
     tokens_connect,
     tokens_subscribe,
+    too_many_wrong_tokens_are_3509,
+    many_tokens_that_have_ended_are_109,
     tokens_bring_subscriptions,
     a_token_s_subscription_that_cannot_be_had_refuses_the_connection,
     refreshed_tokens,
@@ -78,6 +80,37 @@ fn tokens_subscribe(driver: &str) {
     assert!(subscribed["expires"] == true && subscribed["ttl"].is_u64(), "{subscribed}");
     server.publish("vip:a", "1");
     assert_eq!(client.publication("vip:a")["data"], 1);
+}
+
+/// Subscribes to as many channels in one message.
+fn subscribe_with(client: &mut Client, count: usize, token: &str) {
+    let command = |index: usize| json!({"id": index + 1, "subscribe": {"channel": format!("c{index}"), "token": token}}).to_string();
+    client.peer.send(Frame::text((0..count).map(command).collect::<Vec<_>>().join("\n")));
+}
+
+fn too_many_wrong_tokens_are_3509(driver: &str) {
+    let server = Server::start(driver, &[WITH_SECRET]);
+    let wrong = format!("{}A", token(&json!({"channel": "a"})));
+    let mut at_once = Client::connect(&server);
+    subscribe_with(&mut at_once, 1_000, &wrong);
+    let mut one_by_one = Client::connect(&server);
+    for _ in 0..10 {
+        assert_eq!(at_once.reply()["error"]["code"], 103);
+        assert_eq!(one_by_one.refused("subscribe", json!({"channel": "a", "token": wrong})), 103);
+        one_by_one.subscribe("a");
+        one_by_one.ask("unsubscribe", json!({"channel": "a"}));
+    }
+    at_once.expect_close(3509);
+    one_by_one.send("subscribe", json!({"channel": "a", "token": wrong}));
+    one_by_one.expect_close(3509);
+}
+
+fn many_tokens_that_have_ended_are_109(driver: &str) {
+    let server = Server::start(driver, &[WITH_SECRET]);
+    let mut client = Client::connect(&server);
+    subscribe_with(&mut client, 1_000, &token(&json!({"channel": "a", "exp": 1})));
+    (0..1_000).for_each(|_| assert_eq!(client.reply()["error"]["code"], 109));
+    client.subscribe("a");
 }
 
 fn tokens_bring_subscriptions(driver: &str) {

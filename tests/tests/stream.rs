@@ -2,7 +2,7 @@
 
 use std::thread;
 
-use fantail_tests::{Frame, Peer, Request, SECRET, Server, on_each_driver, seconds_from_now, token};
+use fantail_tests::{Frame, Peer, Request, SECRET, Server, eventually, on_each_driver, seconds_from_now, token};
 use serde_json::{Value, json};
 
 on_each_driver! {
@@ -17,7 +17,9 @@ on_each_driver! {
     nothing_is_missing_after_the_snapshot,
     a_slow_stream_skips_to_the_newest,
     without_a_token_401_where_one_is_needed,
+    a_channel_s_token_opens_that_alone,
     a_token_ends_a_stream_too,
+    a_token_that_has_ended_opens_nothing_more,
 }
 
 fn open(server: &Server, query: &str) -> Peer {
@@ -222,7 +224,8 @@ fn a_slow_stream_skips_to_the_newest(driver: &str) {
 fn without_a_token_401_where_one_is_needed(driver: &str) {
     let server = Server::start(driver, &[("FANTAIL_AUTH_HMAC_SECRET", SECRET), ("FANTAIL_AUTH_ANONYMOUS", "false")]);
     let token = token(&json!({"sub": "42"}));
-    for path in ["/raw/a", "/stream?channels=a"] {
+    // One without channels yet, too.
+    for path in ["/raw/a", "/stream?channels=a", "/stream"] {
         let (_, response) = Peer::ask(server.edge, Request::upgrade(path));
         assert_eq!(response.status, 401, "{path}");
         let (_, response) = Peer::ask(server.edge, Request::upgrade(path).with("Authorization", "Bearer none"));
@@ -233,11 +236,32 @@ fn without_a_token_401_where_one_is_needed(driver: &str) {
     }
 }
 
+fn a_channel_s_token_opens_that_alone(driver: &str) {
+    let server = Server::start(driver, &[CLOSED[0], ("FANTAIL_AUTH_HMAC_SECRET", SECRET)]);
+    let token = token(&json!({"sub": "42", "channel": "vip:a"}));
+    for path in ["/raw/vip:b?", "/raw/b?", "/stream?channels=vip:b&", "/stream?channels=vip:a,b&"] {
+        assert_eq!(Peer::ask(server.edge, Request::upgrade(&format!("{path}token={token}"))).1.status, 401, "{path}");
+    }
+    // A wrong token is refused even where none is needed.
+    for path in ["/raw/b?", "/stream?channels=b&", "/stream?"] {
+        assert_eq!(Peer::ask(server.edge, Request::upgrade(&format!("{path}token={token}A"))).1.status, 401, "{path}");
+    }
+    server.publish("vip:a", "1");
+    Peer::upgrade(server.edge, &format!("/raw/vip:a?token={token}")).expect(Frame::text("1"));
+    for query in ["?channels=vip:a&", "?"] {
+        let mut peer = open(&server, &format!("{query}token={token}"));
+        peer.send(Frame::text(r#"{"subscribe":["vip:a"]}"#));
+        expect(&mut peer, "vip:a", json!(1));
+        peer.send(Frame::text(r#"{"subscribe":["b"]}"#));
+        peer.expect_close(1008);
+    }
+}
+
 fn a_token_ends_a_stream_too(driver: &str) {
     let settings =
         [("FANTAIL_AUTH_HMAC_SECRET", SECRET), ("FANTAIL_TIMEOUTS_PING_INTERVAL_MS", "100"), ("FANTAIL_TIMEOUTS_TOKEN_GRACE_MS", "1000")];
     let server = Server::start(driver, &settings);
-    for path in ["/raw/a?", "/stream?channels=a&"] {
+    for path in ["/raw/a?", "/stream?channels=a&", "/stream?"] {
         let token = token(&json!({"sub": "42", "exp": seconds_from_now(2)}));
         let mut peer = Peer::upgrade(server.edge, &format!("{path}token={token}"));
         let close = loop {
@@ -249,4 +273,17 @@ fn a_token_ends_a_stream_too(driver: &str) {
         };
         assert_eq!(close.payload[..2], 3005_u16.to_be_bytes(), "{path}");
     }
+}
+
+fn a_token_that_has_ended_opens_nothing_more(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_AUTH_HMAC_SECRET", SECRET), ("FANTAIL_TIMEOUTS_TOKEN_GRACE_MS", "600000")]);
+    let token = token(&json!({"sub": "42", "exp": seconds_from_now(2)}));
+    let mut peer = open(&server, &format!("?channels=a&token={token}"));
+    eventually("it opens nothing", || {
+        peer.send(Frame::text(r#"{"unsubscribe":["b"],"subscribe":["b"]}"#));
+        peer.send(Frame::ping("?"));
+        let frame = peer.message();
+        assert!(frame == Frame::pong("?") || frame.payload.starts_with(&1008_u16.to_be_bytes()), "{}", frame.payload.escape_ascii());
+        frame.opcode == Frame::CLOSE
+    });
 }

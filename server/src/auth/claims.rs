@@ -1,6 +1,6 @@
 //! What tokens say: the claims as they are written, and what is left of them when they are judged.
 //!
-//! Claims that are not known are passed over, `jti` and `meta` with them; known ones of a wrong type are refused. Imports only its parent.
+//! Claims that are not known are passed over, `jti` and `meta` with them; known ones of a wrong type are refused. Imports its parent and `config`.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 use super::{CLOCK_SKEW, TokenError};
+use crate::config::Access;
 
 /// Who connects.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +33,17 @@ pub struct SubscriptionClaims {
     pub expires: Option<u64>,
     /// What is special in this subscription.
     pub options: SubscribeOptions,
+}
+
+/// Who comes without the client protocol, with a token of either kind.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BearerClaims {
+    /// Empty: anonymous.
+    pub user: Box<str>,
+    /// When the connection ends; later than now.
+    pub expires: Option<u64>,
+    /// The one channel of a token for a subscription.
+    channel: Option<Box<str>>,
 }
 
 /// What a token changes in a subscription.
@@ -63,6 +75,13 @@ pub struct Overrides {
     pub position: Option<bool>,
 }
 
+/// When a token ends; little work, for it is read before anything is known to be signed.
+#[derive(Deserialize)]
+pub(super) struct End {
+    #[serde(default, deserialize_with = "seconds")]
+    exp: Option<u64>,
+}
+
 /// The claims of both kinds of token as they are written. Absent and null are the same.
 #[derive(Default, Deserialize)]
 #[serde(default)]
@@ -86,25 +105,20 @@ pub(super) struct Claims {
     #[serde(rename = "override")]
     overrides: Option<Overrides>,
     channels: Option<Vec<String>>,
-    subs: Option<BTreeMap<String, Sub>>,
+    /// What is special in each is written as in a token for it; nothing else of them counts.
+    subs: Option<BTreeMap<String, Claims>>,
 }
 
-/// An entry of `subs` as it is written.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Sub {
-    info: Option<Json>,
-    b64info: Option<Base64Json>,
-    data: Option<Json>,
-    b64data: Option<Base64Json>,
-    #[serde(rename = "override")]
-    overrides: Option<Overrides>,
+impl End {
+    pub(super) fn is_over(&self, now: u64) -> bool {
+        self.exp.is_some_and(|exp| exp <= now)
+    }
 }
 
 impl Claims {
     /// Whether the token can be used now at all.
     pub(super) fn judge_times(&self, now: u64) -> Result<(), TokenError> {
-        if self.exp.is_some_and(|exp| exp <= now) {
+        if (End { exp: self.exp }).is_over(now) {
             return Err(TokenError::Expired);
         }
         let latest = now.saturating_add(CLOCK_SKEW);
@@ -114,47 +128,33 @@ impl Claims {
         }
     }
 
-    pub(super) fn is_for_subscription(&self) -> bool {
-        self.channel.is_some()
-    }
-
-    pub(super) fn user(&self) -> &str {
-        self.sub.as_deref().unwrap_or_default()
-    }
-
-    pub(super) fn connection(self, now: u64) -> Result<ConnectionClaims, TokenError> {
+    pub(super) fn connection(mut self, now: u64) -> Result<ConnectionClaims, TokenError> {
         // Who may see one channel has not thereby been let in as that user.
-        if self.is_for_subscription() {
+        if self.channel.is_some() {
             return Err(TokenError::invalid("it is for a subscription"));
         }
         Ok(ConnectionClaims {
             expires: self.expires(now)?,
-            user: self.sub.unwrap_or_default(),
-            info: one_of(self.b64info, self.info),
-            channels: self.channels.unwrap_or_default(),
-            subs: self.subs.unwrap_or_default().into_iter().map(|(channel, sub)| (channel, sub.options())).collect(),
+            user: self.sub.take().unwrap_or_default(),
+            channels: self.channels.take().unwrap_or_default(),
+            subs: self.subs.take().unwrap_or_default().into_iter().map(|(channel, sub)| (channel, sub.options())).collect(),
+            info: self.options().info,
         })
     }
 
     pub(super) fn subscription(self, channel: &str, user: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
-        if self.user() != user {
+        if self.sub.as_deref().unwrap_or_default() != user {
             return Err(TokenError::invalid("it is not for this user"));
         }
-        self.subscription_of_anyone(channel, now)
-    }
-
-    pub(super) fn subscription_of_anyone(self, channel: &str, now: u64) -> Result<SubscriptionClaims, TokenError> {
         if self.channel.as_deref() != Some(channel) {
             return Err(TokenError::invalid("it is not for this channel"));
         }
-        self.any_subscription(now)
+        Ok(SubscriptionClaims { expires: self.expires(now)?, options: self.options() })
     }
 
-    /// A subscription to whatever channel by whatever user.
-    pub(super) fn any_subscription(self, now: u64) -> Result<SubscriptionClaims, TokenError> {
+    pub(super) fn bearer(self, now: u64) -> Result<BearerClaims, TokenError> {
         let expires = self.expires(now)?;
-        let Self { info, b64info, data, b64data, overrides, .. } = self;
-        Ok(SubscriptionClaims { expires, options: Sub { info, b64info, data, b64data, overrides }.options() })
+        Ok(BearerClaims { user: self.sub.unwrap_or_default().into(), expires, channel: self.channel.map(String::into) })
     }
 
     /// When what the token allows ends.
@@ -166,14 +166,22 @@ impl Claims {
             end => Ok(end),
         }
     }
-}
 
-impl Sub {
     fn options(self) -> SubscribeOptions {
         SubscribeOptions {
             info: one_of(self.b64info, self.info),
             data: one_of(self.b64data, self.data),
             overrides: self.overrides.unwrap_or_default(),
+        }
+    }
+}
+
+impl BearerClaims {
+    /// The most that its bearer may do in a channel; `None` where another token is needed.
+    pub fn level(&self, channel: &str) -> Option<Access> {
+        match &self.channel {
+            Some(only) => (**only == *channel).then_some(Access::Token),
+            None => Some(if self.user.is_empty() { Access::Anyone } else { Access::Users }),
         }
     }
 }

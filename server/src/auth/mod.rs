@@ -15,9 +15,9 @@ use jsonwebtoken::errors::{Error, ErrorKind};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, Validation, dangerous, decode, decode_header};
 use serde_json::Value;
 
-use crate::config::{Access, Auth};
-use claims::Claims;
-pub use claims::{ConnectionClaims, Overrides, SubscribeOptions, SubscriptionClaims};
+use crate::config::Auth;
+pub use claims::{BearerClaims, ConnectionClaims, Overrides, SubscribeOptions, SubscriptionClaims};
+use claims::{Claims, End};
 pub use mint::{Content, Minter};
 
 /// Bytes of a token: more than any request's target holds by default, and room for the names of several hundred channels.
@@ -50,22 +50,14 @@ impl Verifier {
         self.claims(token, now)?.subscription(channel, user, now)
     }
 
-    /// What a token of either kind lets its bearer do in one channel.
-    pub fn bearer(&self, token: &str, channel: &str, now: u64) -> Result<BearerClaims, TokenError> {
-        let claims = self.claims(token, now)?;
-        if claims.is_for_subscription() {
-            let user = claims.user().to_owned();
-            let expires = claims.subscription_of_anyone(channel, now)?.expires;
-            return Ok(BearerClaims { access: Access::Token, user, expires });
-        }
-        let ConnectionClaims { user, expires, .. } = claims.connection(now)?;
-        Ok(BearerClaims { access: if user.is_empty() { Access::Anyone } else { Access::Users }, user, expires })
+    /// What a token of either kind says of its bearer.
+    pub fn bearer(&self, token: &str, now: u64) -> Result<BearerClaims, TokenError> {
+        self.claims(token, now)?.bearer(now)
     }
 
     /// All that a valid token of either kind says, for people to read.
     pub fn inspect(&self, token: &str, now: u64) -> Result<Value, TokenError> {
-        let claims = self.claims(token, now)?;
-        if claims.is_for_subscription() { claims.any_subscription(now).map(drop) } else { claims.connection(now).map(drop) }?;
+        self.bearer(token, now)?;
         dangerous::insecure_decode_claims(token).map_err(|error| invalid(&error))
     }
 
@@ -73,6 +65,10 @@ impl Verifier {
     fn claims(&self, token: &str, now: u64) -> Result<Claims, TokenError> {
         if token.len() > TOKEN_BYTES_MAX {
             return Err(TokenError::Invalid(format!("it is longer than {TOKEN_BYTES_MAX} bytes")));
+        }
+        // The signature costs most, and makes no difference to what has ended: who was away for long brings many such tokens at once.
+        if dangerous::insecure_decode_claims::<End>(token).is_ok_and(|end| end.is_over(now)) {
+            return Err(TokenError::Expired);
         }
         // What is not signed is not repeated in errors: they are logged.
         let header = decode_header(token).map_err(|_| TokenError::invalid("it has no header of HS256, RS256 or ES256"))?;
@@ -92,21 +88,10 @@ impl Verifier {
     }
 }
 
-/// What a client may do that brings a token without the client protocol.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BearerClaims {
-    /// The most: what needs a token for the channel, what needs a user, or what anyone may.
-    pub access: Access,
-    /// Empty: anonymous.
-    pub user: String,
-    /// When it ends, in seconds since 1970.
-    pub expires: Option<u64>,
-}
-
 /// Why a token is refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TokenError {
-    /// It was valid once: a client may come back with a fresh one.
+    /// Its time is over, whoever signed it: a client may come back with a fresh one.
     Expired,
     /// It never was or is not for this; the reason is for the log.
     Invalid(String),

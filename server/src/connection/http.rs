@@ -16,7 +16,7 @@ use crate::{
     encode::Encoding,
     outbox::Queued,
     route::{self, Route},
-    session::{Bearer, Session, Wire},
+    session::{Session, Wire},
 };
 
 /// What has arrived of a request that is not complete; between requests it holds nothing.
@@ -150,7 +150,7 @@ impl Connection {
                 let is_client = matches!(route, Route::Client { .. });
                 let policy = Rc::clone(if is_client { &context.client_policy } else { &context.policy });
                 let switched = match upgrade::decide(request, &policy)? {
-                    Some(switch) if !context.shutting_down => Some(self.switch(key, &switch, &route, bearer(request)?, context)),
+                    Some(switch) if !context.shutting_down => Some(self.switch(key, &switch, &route, token(request)?.as_deref(), context)),
                     Some(_) => Some(Err((503, "this server is going away\n"))),
                     None => None,
                 };
@@ -180,7 +180,7 @@ impl Connection {
         key: usize,
         switch: &Switch<'_>,
         route: &Route,
-        bearer: Bearer,
+        token: Option<&str>,
         context: &mut Context,
     ) -> Result<(), (u16, &'static str)> {
         self.encoding = Encoding::agreed(switch.deflate.as_ref());
@@ -188,7 +188,7 @@ impl Connection {
         let mut begun = Queued::NOTHING;
         let (behind, slow_bytes_max) = (&mut self.behind, &mut self.slow_bytes_max);
         let mut wire = Wire { key, queued: &mut begun, encoding: self.encoding, behind, slow_bytes_max, context };
-        let session = Session::open(route, bearer, switch.subprotocol, &mut wire)?;
+        let session = Session::open(route, token, switch.subprotocol, &mut wire)?;
         let place = context.queue.own(&mut self.queued, |out| switch.write(out));
         context.queue.append(&mut self.queued, begun);
         context.accept_later(switch.key, place);
@@ -242,13 +242,13 @@ impl Connection {
 }
 
 /// The token of a request: of `token` in its query, since a browser's WebSocket can send no field, or of Authorization, RFC 6750 §2.1.
-fn bearer(request: &Request<'_>) -> Result<Bearer, PeerError> {
-    let in_query = route::fields(request.query()?).find(|(name, _)| name == "token").map(|(_, token)| token.into());
+fn token(request: &Request<'_>) -> Result<Option<String>, PeerError> {
+    let in_query = route::fields(request.query()?).find(|(name, _)| name == "token").map(|(_, token)| token);
     let in_field = request.values_of("authorization").next().and_then(|value| {
         let (scheme, token) = str::from_utf8(value).ok()?.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim_ascii().into())
     });
-    Ok(Bearer(in_query.or(in_field)))
+    Ok(in_query.or(in_field))
 }
 
 fn is_head(request: &Request<'_>) -> bool {

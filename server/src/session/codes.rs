@@ -46,6 +46,7 @@ pub enum Disconnect {
     BadRequest,
     Stale,
     ForceNoReconnect,
+    TooManyErrors,
 }
 
 impl Disconnect {
@@ -61,6 +62,7 @@ impl Disconnect {
             Disconnect::BadRequest => (3501, "bad request"),
             Disconnect::Stale => (3502, "stale"),
             Disconnect::ForceNoReconnect => (3503, "force disconnect"),
+            Disconnect::TooManyErrors => (3509, "too many errors"),
         };
         Close::new(CloseCode::new(code).unwrap_or(CloseCode::INTERNAL_ERROR), reason)
     }

@@ -44,37 +44,15 @@ pub enum Session {
 #[derive(Debug)]
 pub struct Raw {
     subscription: u64,
-    /// What the client may do there.
-    level: Access,
-    holder: Holder,
+    bearer: Bearer,
 }
 
-/// The token of a client without the client protocol, for a connection or for one channel. It is looked at when a channel is joined.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Bearer(pub Option<Box<str>>);
+/// What the token of a connection without the client protocol said when it was verified, once; few have one.
+type Bearer = Option<Box<BearerClaims>>;
 
-impl Bearer {
-    /// What it lets its client do in a channel; `None` where the client must have another, or one at all.
-    fn claims(&self, channel: &str, context: &Context) -> Option<BearerClaims> {
-        match &self.0 {
-            Some(token) => context.verifier.bearer(token, channel, now()).ok(),
-            None if context.anonymous => Some(BearerClaims { access: Access::Anyone, user: String::new(), expires: None }),
-            None => None,
-        }
-    }
-}
-
-/// Whose connection it is and until when, where a token said so.
-#[derive(Debug, Default)]
-pub struct Holder {
-    user: Box<str>,
-    expires: Option<u64>,
-}
-
-impl Holder {
-    fn new(claims: &BearerClaims) -> Holder {
-        Holder { user: claims.user.as_str().into(), expires: claims.expires }
-    }
+/// The most that a bearer may do in a channel; `None` where another token is needed.
+fn level(bearer: &Bearer, channel: &str) -> Option<Access> {
+    bearer.as_ref().map_or(Some(Access::Anyone), |claims| claims.level(channel))
 }
 
 /// Whether somebody of this level may do what that many may.
@@ -124,24 +102,34 @@ impl Session {
     ///
     /// # Errors
     /// The status and the text.
-    pub fn open(route: &Route, bearer: Bearer, subprotocol: Option<&str>, wire: &mut Wire<'_>) -> Result<Session, (u16, &'static str)> {
+    pub fn open(
+        route: &Route,
+        token: Option<&str>,
+        subprotocol: Option<&str>,
+        wire: &mut Wire<'_>,
+    ) -> Result<Session, (u16, &'static str)> {
         const NAME: (u16, &str) = (404, "expected a channel name of 1 to 255 bytes\n");
         const ROOM: (u16, &str) = (503, "this server has no room for another channel\n");
         const DENIED: (u16, &str) = (403, "this channel is not for everyone\n");
         const LIMIT: (u16, &str) = (403, "expected fewer channels\n");
         const TOKEN: (u16, &str) = (401, "expected a valid token\n");
+        let bearer = |context: &Context| match token {
+            Some(token) => context.verifier.bearer(token, now()).map(|claims| Some(Box::new(claims))).map_err(|_| TOKEN),
+            None if context.anonymous => Ok(None),
+            None => Err(TOKEN),
+        };
         match route {
             Route::Raw(channel) => {
-                let claims = bearer.claims(channel, wire.context).ok_or(TOKEN)?;
-                let (level, holder) = (claims.access, Holder::new(&claims));
+                let bearer = bearer(wire.context)?;
+                let level = level(&bearer, channel).ok_or(TOKEN)?;
                 if !is_allowed(level, wire.context.hub.access(channel)) {
                     return Err(DENIED);
                 }
                 let joined = wire.join_raw(channel, Shape::Raw).map_err(|error| if error == HubError::Name { NAME } else { ROOM });
-                joined.map(|subscription| Session::Raw(Raw { subscription, level, holder }))
+                joined.map(|subscription| Session::Raw(Raw { subscription, bearer }))
             }
             Route::Stream(channels) => {
-                let mut stream = Box::new(Stream::new(bearer));
+                let mut stream = Box::new(Stream::new(bearer(wire.context)?));
                 let added = channels.iter().try_for_each(|channel| stream.add(channel, wire));
                 let Err(refusal) = added else { return Ok(Session::Stream(stream)) };
                 stream.end(wire.context);
@@ -186,20 +174,28 @@ impl Session {
             }
             Session::Raw(raw) => {
                 let channel = Arc::clone(wire.context.subscribers.channel(raw.subscription));
-                wire.publish(&channel, raw.level, kind, payload)
+                let level = level(&raw.bearer, channel.name()).unwrap_or(Access::Anyone);
+                wire.publish(&channel, level, kind, payload)
             }
             Session::Stream(stream) => stream.message(kind, payload, wire),
             Session::Client(client) => client.message(kind, payload, wire),
         }
     }
 
+    /// What its token said, if it has one and not the client protocol.
+    fn bearer(&self) -> Option<&BearerClaims> {
+        match self {
+            Session::Raw(raw) => raw.bearer.as_deref(),
+            Session::Stream(stream) => stream.bearer(),
+            Session::Echo | Session::Client(_) => None,
+        }
+    }
+
     /// The user whose connection it is, if a token said so.
     pub fn user(&self) -> Option<&str> {
         match self {
-            Session::Echo => None,
-            Session::Raw(Raw { holder, .. }) => Some(&*holder.user).filter(|user| !user.is_empty()),
-            Session::Stream(stream) => Some(stream.user()).filter(|user| !user.is_empty()),
             Session::Client(client) => client.is_connected().then(|| &*client.info().user),
+            _ => self.bearer().map(|claims| &*claims.user).filter(|user| !user.is_empty()),
         }
     }
 
@@ -208,13 +204,10 @@ impl Session {
     /// # Errors
     /// The connection's own has ended.
     pub fn expire(&mut self, wire: &mut Wire<'_>) -> Result<(), Close> {
-        let expires = match self {
-            Session::Echo => None,
-            Session::Raw(raw) => raw.holder.expires,
-            Session::Stream(stream) => stream.expires(),
-            Session::Client(client) => return client.expire(wire).map_err(Disconnect::close),
-        };
-        match expires {
+        if let Session::Client(client) = self {
+            return client.expire(wire).map_err(Disconnect::close);
+        }
+        match self.bearer().and_then(|claims| claims.expires) {
             Some(expires) if expires.saturating_add(wire.context.token_grace_s) < now() => Err(Disconnect::Expired.close()),
             _ => Ok(()),
         }

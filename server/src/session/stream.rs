@@ -4,8 +4,9 @@
 use fantail_codec::{CloseCode, Kind};
 use serde::Deserialize;
 
-use super::{Bearer, Close, Holder, Wire, is_allowed};
+use super::{Bearer, Close, Wire, is_allowed, level, now};
 use crate::{
+    auth::BearerClaims,
     context::Context,
     hub::{HubError, Shape},
     subscribers::Names,
@@ -15,7 +16,6 @@ use crate::{
 #[derive(Debug)]
 pub struct Stream {
     bearer: Bearer,
-    holder: Holder,
     subscriptions: Names,
 }
 
@@ -44,16 +44,12 @@ pub enum Refusal {
 
 impl Stream {
     /// No channels yet.
-    pub fn new(bearer: Bearer) -> Stream {
-        Stream { bearer, holder: Holder::default(), subscriptions: Names::default() }
+    pub(super) fn new(bearer: Bearer) -> Stream {
+        Stream { bearer, subscriptions: Names::default() }
     }
 
-    pub(super) fn user(&self) -> &str {
-        &self.holder.user
-    }
-
-    pub(super) fn expires(&self) -> Option<u64> {
-        self.holder.expires
+    pub(super) fn bearer(&self) -> Option<&BearerClaims> {
+        self.bearer.as_deref()
     }
 
     /// Adds a channel; nothing changes where it is there already.
@@ -64,15 +60,16 @@ impl Stream {
         if self.subscriptions.find(channel, &wire.context.subscribers).is_some() {
             return Ok(());
         }
-        let claims = self.bearer.claims(channel, wire.context).ok_or(Refusal::Token)?;
-        if !is_allowed(claims.access, wire.context.hub.access(channel)) {
+        // In its grace a token keeps what it has opened, and opens nothing more.
+        let has_ended = self.bearer().and_then(|claims| claims.expires).is_some_and(|expires| expires <= now());
+        let level = level(&self.bearer, channel).filter(|_| !has_ended).ok_or(Refusal::Token)?;
+        if !is_allowed(level, wire.context.hub.access(channel)) {
             return Err(Refusal::Denied);
         }
         if self.subscriptions.count() >= wire.context.subscriptions_max {
             return Err(Refusal::Limit);
         }
         let subscription = wire.join_raw(channel, Shape::Stream).map_err(Refusal::Hub)?;
-        self.holder = Holder::new(&claims);
         self.subscriptions.insert(subscription, &wire.context.subscribers);
         Ok(())
     }

@@ -41,6 +41,8 @@ pub struct Client {
     info: Arc<ClientInfo>,
     /// When it came, or was last looked at for what has ended: milliseconds since the worker began, modulo 2³².
     looked_ms: u32,
+    /// How many of its tokens were wrong.
+    wrong_tokens: u8,
     /// When the connection's token ends, in seconds since 1970.
     expires: Option<u64>,
     subscriptions: Names,
@@ -120,6 +122,7 @@ impl Client {
             looked_ms: now_ms,
             state: State::Fresh,
             info: Arc::default(),
+            wrong_tokens: 0,
             expires: None,
             subscriptions: Names::default(),
             terms: HashMap::new(),
