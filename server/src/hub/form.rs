@@ -58,7 +58,7 @@ impl Form {
             Shape::Stream => {
                 out.extend_from_slice(b"{\"stream\":");
                 // Writing to memory does not fail.
-                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(&**channel.name(), |(source, _)| source));
+                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(&**channel.name(), |source| &*source.channel));
                 out.extend_from_slice(b",\"data\":");
                 json::write_data(&message.payload, message.kind == Kind::Text, out);
                 out.push(b'}');
@@ -134,11 +134,12 @@ fn whole<'a>(publication: &'a Publication, data: Data<'a>, delta: bool) -> centr
     centrifuge::Publication {
         data,
         info: message.publisher.as_deref().map(ClientInfo::lend),
-        offset: publication.source().map_or(publication.offset(), |(_, offset)| offset),
+        offset: publication.source().map_or(publication.offset(), |source| source.offset),
         tags: &message.tags,
         delta,
         time: 0,
-        channel: publication.source().map_or("", |(channel, _)| channel),
+        channel: publication.source().map_or("", |source| &*source.channel),
+        key: &message.key,
     }
 }
 

@@ -72,11 +72,21 @@ pub struct Publication {
     offset: u64,
     message: Message,
     published: Instant,
-    /// Where it was published, if that is another channel, and its offset there.
-    source: Option<(Arc<str>, u64)>,
+    source: Option<Box<Source>>,
     /// It is neither recovered nor in any history.
     pub(super) skip_history: bool,
     frames: Mutex<Vec<Frame>>,
+}
+
+/// Where a pattern's publication comes from.
+#[derive(Debug)]
+pub struct Source {
+    /// Where it was published.
+    pub channel: Arc<str>,
+    /// Its offset there.
+    pub offset: u64,
+    /// Its key in the pattern.
+    key: Box<str>,
 }
 
 /// A publication in a form.
@@ -95,8 +105,8 @@ impl Publication {
 
     /// The same as a pattern has it, which holds the newest of each channel.
     pub(super) fn forwarded(&self, offset: u64, channel: &Arc<str>) -> Publication {
-        let message = Message { key: self.key_in_pattern(channel), ..self.message.clone() };
-        Publication { source: Some((Arc::clone(channel), self.offset)), ..Publication::new(offset, message, self.published) }
+        let source = Source { channel: Arc::clone(channel), offset: self.offset, key: self.key_in_pattern(channel) };
+        Publication { source: Some(source.into()), ..Publication::new(offset, self.message.clone(), self.published) }
     }
 
     /// Its key in a pattern: each key of each channel has its own, whatever their names.
@@ -104,9 +114,9 @@ impl Publication {
         format!("{}:{channel}{}", channel.len(), self.key()).into()
     }
 
-    /// Where it was published, if that is another channel than the one it is in now, and its offset there.
-    pub fn source(&self) -> Option<(&str, u64)> {
-        self.source.as_ref().map(|(channel, offset)| (&**channel, *offset))
+    /// Where it comes from, if it is in a pattern.
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
     }
 
     /// Its number in the channel.
@@ -124,16 +134,17 @@ impl Publication {
         &self.message
     }
 
-    /// See [`Message::key`].
+    /// What it is the latest value of where it is now: [`Message::key`], or in a pattern one of the channel and that.
     pub fn key(&self) -> &str {
-        &self.message.key
+        self.source.as_ref().map_or(&self.message.key, |source| &source.key)
     }
 
     /// What it counts against limits, in bytes.
     pub fn bytes(&self) -> usize {
         let Message { payload, key, tags, .. } = &self.message;
         let tags: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
-        payload.len() + key.len() + tags + size_of::<Publication>()
+        let source = self.source.as_ref().map_or(0, |source| size_of::<Source>() + source.key.len());
+        payload.len() + key.len() + tags + source + size_of::<Publication>()
     }
 
     /// It is no longer the newest: who still needs a frame of it makes it again.

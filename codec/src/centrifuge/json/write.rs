@@ -168,6 +168,7 @@ fn publication(publication: &Publication<'_>, out: &mut Vec<u8>) {
     flag("delta", publication.delta, out);
     time(publication.time, out);
     text("channel", publication.channel, out);
+    text("key", publication.key, out);
 }
 
 fn client_info(info: &ClientInfo<'_>, out: &mut Vec<u8>) {
