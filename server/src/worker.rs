@@ -27,7 +27,7 @@ use crate::{
     context::Context,
     deadlines::{Deadline, Deadlines},
     driver::{Driver, Outgoing},
-    hub::{Channel, ClientInfo, ClientOrder, Form, Mail, Mailbox},
+    hub::{Channel, ClientInfo, ClientOrder, Form, Mail, Mailbox, PRESENCE_BYTES},
     outbox::{self, Queued, Shared},
     session::{Disconnect, Session},
 };
@@ -252,7 +252,10 @@ impl Worker {
                 Mail::Publication(channel, local, publication) => {
                     self.context.subscribers.arrived(&channel, local, &publication, self.context.now_ms);
                 }
-                Mail::Presence { channel, local, info, comes } => self.tell_presence(&channel, local, &info, comes),
+                Mail::Presence { channel, local, info, comes } => {
+                    self.tell_presence(&channel, local, &info, comes);
+                    self.mailbox.release(PRESENCE_BYTES);
+                }
                 Mail::Clients(order) => self.obey(&order),
                 Mail::Shutdown => {
                     driver.stop_accepting();

@@ -22,6 +22,7 @@ on_each_driver! {
     deltas_make_the_same,
     deltas_after_what_was_missed,
     a_thousand_channels,
+    publications_tell_their_key,
 }
 
 const BIG: usize = 32_000;
@@ -503,5 +504,28 @@ fn deltas_of_what_is_no_json_are_json_still(driver: &str) {
         assert!(publication["delta"].is_null(), "{publication}");
         let value: Value = serde_json::from_str(publication["data"].as_str().expect("text")).expect("JSON");
         assert_eq!(value, serde_json::from_str(text).unwrap_or_else(|_| json!(text)));
+    }
+}
+
+fn publications_tell_their_key(driver: &str) {
+    let server = Server::start(driver, &[("FANTAIL_HUB_KEYS_MAX", "10"), ("FANTAIL_HUB_WILDCARD", "anyone")]);
+    let mut publisher = server.publisher();
+    let mut publish = |key: &str| {
+        let answer = publisher.call(&json!({"channel": "t:1", "data": 1, "key": key}).to_string());
+        assert!(answer["result"].is_object(), "{answer}");
+    };
+    // One of them looks like what a pattern makes of another.
+    let keys = ["a", "", "\"", "3:t:1a"];
+    keys.iter().for_each(|key| publish(key));
+    let expected = keys.map(|key| if key.is_empty() { Value::Null } else { json!(key) });
+    for channel in ["t:1", "t:*"] {
+        let mut client = Client::connect(&server);
+        let begin = client.subscribe(channel);
+        let told: Vec<_> = begin["publications"].as_array().expect("values").iter().map(|publication| &publication["key"]).collect();
+        assert_eq!(told, expected.each_ref(), "{channel}");
+        for (key, expected) in keys.iter().zip(&expected) {
+            publish(key);
+            assert_eq!(&client.publication(channel)["key"], expected, "{channel}");
+        }
     }
 }

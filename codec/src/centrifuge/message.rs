@@ -249,6 +249,8 @@ pub struct Publication<'a> {
     pub time: i64,
     /// Where the subscription is a pattern: the channel that was published to; else empty.
     pub channel: &'a str,
+    /// What it is the latest value of in its channel; empty: absent.
+    pub key: &'a str,
 }
 
 /// Who somebody is.

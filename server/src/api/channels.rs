@@ -3,7 +3,7 @@
 
 use std::{borrow::Cow, io::Write, sync::Arc, time::Instant};
 
-use fantail_codec::{Kind, centrifuge::json};
+use fantail_codec::centrifuge::{Format, fossil::Differ, json};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,7 +13,7 @@ use super::{
     fields::{Field, read},
     pattern,
 };
-use crate::hub::{self, ClientInfo, Epoch, HubError, Publication};
+use crate::hub::{self, ClientInfo, Epoch, HubError};
 
 /// Publications of one history.
 const HISTORY_MAX: usize = 10_000;
@@ -63,7 +63,7 @@ pub fn presence(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> 
         }
         write_json(&info.client, out);
         out.push(b':');
-        write_info(info, out);
+        json::write_client_info(&info.lend(), out);
     }
     out.extend_from_slice(b"}}");
     Ok(())
@@ -104,6 +104,7 @@ pub fn history(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     };
     let found = channel.history(since, limit, reverse, Instant::now())?;
     out.extend_from_slice(b"{\"publications\":[");
+    let mut differ = Differ::default();
     for (index, publication) in found.publications.iter().enumerate() {
         if out.len() > ANSWER_BYTES_MAX {
             return Err(Error::new(
@@ -114,7 +115,8 @@ pub fn history(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
         if index > 0 {
             out.push(b',');
         }
-        write_publication(publication, out);
+        let mut made = Vec::new();
+        json::write_publication(&hub::lend(publication, Format::Json, None, false, &mut differ, &mut made), out);
     }
     let _ = write!(out, "],\"offset\":{},\"epoch\":\"{}\"}}", found.position.offset, found.position.epoch);
     Ok(())
@@ -194,45 +196,6 @@ pub fn info(api: &Api, body: &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     };
     write_json(&Info { nodes: [node] }, out);
     Ok(())
-}
-
-fn write_publication(publication: &Publication, out: &mut Vec<u8>) {
-    let message = publication.message();
-    out.extend_from_slice(b"{\"data\":");
-    json::write_data(&message.payload, message.kind == Kind::Text, out);
-    let _ = write!(out, ",\"offset\":{}", publication.offset());
-    if !message.key.is_empty() {
-        out.extend_from_slice(b",\"key\":");
-        write_json(&message.key, out);
-    }
-    for (index, (name, value)) in message.tags.iter().enumerate() {
-        out.extend_from_slice(if index == 0 { b",\"tags\":{" } else { b"," });
-        write_json(name, out);
-        out.push(b':');
-        write_json(value, out);
-    }
-    if !message.tags.is_empty() {
-        out.push(b'}');
-    }
-    if let Some(publisher) = &message.publisher {
-        out.extend_from_slice(b",\"info\":");
-        write_info(publisher, out);
-    }
-    out.push(b'}');
-}
-
-fn write_info(info: &ClientInfo, out: &mut Vec<u8>) {
-    out.extend_from_slice(b"{\"user\":");
-    write_json(&info.user, out);
-    out.extend_from_slice(b",\"client\":");
-    write_json(&info.client, out);
-    for (name, json) in [("conn_info", &info.conn_info), ("chan_info", &info.chan_info)] {
-        if let Some(json) = json {
-            let _ = write!(out, ",\"{name}\":");
-            out.extend_from_slice(json);
-        }
-    }
-    out.push(b'}');
 }
 
 /// Writing to memory does not fail, here and above.

@@ -77,6 +77,7 @@ impl From<HubError> for Error {
             HubError::NotKeyed => Error::bad_request(format!("key: {error}")),
             HubError::Keys => Error::new(Error::LIMIT_EXCEEDED, format!("key: {error}")),
             HubError::Position => Error::new(Error::UNRECOVERABLE_POSITION, format!("since: {error}")),
+            HubError::Full => Error::new(Error::LIMIT_EXCEEDED, error),
             HubError::Overloaded => Error::new(Error::TOO_MANY_REQUESTS, error),
         }
     }

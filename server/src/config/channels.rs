@@ -43,6 +43,7 @@ fn options(raw: &Raw, limits: &Limits, full: impl Fn(&str) -> String) -> Result<
         last_value: boolean(raw, &full("last_value")),
         value_ttl: millis(raw, &full("value_ttl_ms"), 0..=AGE_MS_MAX)?,
         keys_max: integer(raw, &full("keys_max"), 0..=1_000_000)?,
+        kept_bytes_max: integer(raw, &full("kept_bytes_max"), 1 << 20..=1024 * GIB)?,
         slow: slow(raw, &full("slow"))?,
         slow_bytes_max: slow_bytes_max(raw, &full("slow_bytes_max"), limits)?,
         rates: rates(raw, &full("rates"))?,

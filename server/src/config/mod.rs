@@ -258,6 +258,8 @@ pub struct ChannelOptions {
     pub value_ttl: Duration,
     /// Keys whose last values are held apart; 0: publications have no keys.
     pub keys_max: usize,
+    /// Bytes of the publications of all the namespace's channels, kept or on their way.
+    pub kept_bytes_max: usize,
     /// What becomes of a subscriber that cannot keep up.
     pub slow: SlowPolicy,
     /// Bytes that may wait for a connection before that happens: at most [`Limits::outbox_bytes_max`].

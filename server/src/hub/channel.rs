@@ -8,7 +8,10 @@ use std::{
 
 use crate::{
     config::ChannelOptions,
-    hub::{ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Namespace, Position, Publication, memory::Memory, patterns::Patterns},
+    hub::{
+        ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Position, Publication, memory::Memory, namespace::Namespace,
+        patterns::Patterns,
+    },
 };
 
 /// A channel, shared by the hub and by every worker that has subscribers of it.
@@ -178,12 +181,15 @@ impl Channel {
             return Err(HubError::Overloaded);
         }
         let key = &message.key;
-        if !key.is_empty() && !order.memory.has_key(key) && order.memory.keys() >= self.options().keys_max {
+        if !key.is_empty() && order.memory.value(key).is_none() && order.memory.keys() >= self.options().keys_max {
             return Err(if self.options().keys_max == 0 { HubError::NotKeyed } else { HubError::Keys });
+        }
+        if !self.make_room(&mut order, message) {
+            return Err(HubError::Full);
         }
         order.kept |= keep.by_backend;
         order.offset += 1;
-        let mut publication = Publication::new(order.offset, std::mem::take(message), now);
+        let mut publication = Publication::new(order.offset, std::mem::take(message), now, &self.namespace);
         publication.skip_history = keep.skip_history;
         let publication = Arc::new(publication);
         if let Some(replaced) = order.memory.insert(Arc::clone(&publication)) {
@@ -194,16 +200,39 @@ impl Channel {
             order.memory.more_mut().history.push_back(Arc::clone(&publication));
             self.forget_old(&mut order, now);
         }
-        self.post(&order, mailboxes, |channel, local| Mail::Publication(channel, local, Arc::clone(&publication)));
+        self.post(&order, &publication, mailboxes);
         order.patterns().iter().for_each(|pattern| pattern.forward(&self.name, &publication, mailboxes));
         Ok(Some(self.position_of(&order)))
+    }
+
+    fn post(self: &Arc<Self>, order: &Order, publication: &Arc<Publication>, mailboxes: &[Arc<Mailbox>]) {
+        for (worker, local) in order.workers() {
+            mailboxes[usize::from(worker)].post(Mail::Publication(Arc::clone(self), local, Arc::clone(publication)));
+        }
+    }
+
+    /// Whether there is room for a message: where the value was that it replaces, or if need be where the channel's own history was.
+    fn make_room(&self, order: &mut Order, message: &Message) -> bool {
+        let bytes = Publication::bytes_of(message);
+        while !self.namespace.has_room(bytes) {
+            let kept_from = order.memory.history().front().map_or(u64::MAX, |first| first.offset());
+            let replaced = order.memory.value(&message.key).filter(|replaced| replaced.offset() < kept_from);
+            if replaced.is_some_and(|replaced| self.namespace.has_room(bytes.saturating_sub(replaced.bytes()))) {
+                return true;
+            }
+            let Memory::More(more) = &mut order.memory else { return false };
+            if more.history.pop_front().is_none() {
+                return false;
+            }
+        }
+        true
     }
 
     /// Takes a copy of what was published to a channel of this pattern.
     fn forward(self: &Arc<Self>, channel: &str, publication: &Publication, mailboxes: &[Arc<Mailbox>]) {
         let mut order = self.order();
         order.offset += 1;
-        let publication = Arc::new(publication.forwarded(order.offset, channel));
+        let publication = Arc::new(publication.forwarded(order.offset, channel, &self.namespace));
         if let Some(replaced) = order.memory.insert(Arc::clone(&publication)) {
             replaced.forget_frames();
         }
@@ -213,14 +242,14 @@ impl Channel {
         {
             more.values.forget_oldest();
         }
-        self.post(&order, mailboxes, |channel, local| Mail::Publication(channel, local, Arc::clone(&publication)));
+        self.post(&order, &publication, mailboxes);
     }
 
     /// Lets a new pattern have what is newest here, unless that has come by itself.
     pub(super) fn tell_pattern(&self, pattern: &Arc<Channel>, mailboxes: &[Arc<Mailbox>]) {
         let order = self.order();
         for publication in order.memory.after(0) {
-            if !pattern.order().memory.has_key(&publication.key_in_pattern(&self.name)) {
+            if pattern.order().memory.value(&publication.key_in_pattern(&self.name)).is_none() {
                 pattern.forward(&self.name, publication, mailboxes);
             }
         }
@@ -311,12 +340,13 @@ impl Channel {
     }
 
     fn tell(self: &Arc<Self>, order: &Order, info: &Arc<ClientInfo>, comes: bool, mailboxes: &[Arc<Mailbox>]) {
-        self.post(order, mailboxes, |channel, local| Mail::Presence { channel, local, info: Arc::clone(info), comes });
-    }
-
-    /// To every worker that has subscribers, with its own number for the channel.
-    fn post(self: &Arc<Self>, order: &Order, mailboxes: &[Arc<Mailbox>], mail: impl Fn(Arc<Channel>, u32) -> Mail) {
-        order.workers().for_each(|(worker, local)| mailboxes[usize::from(worker)].post(mail(Arc::clone(self), local)));
+        for (worker, local) in order.workers() {
+            // Who cannot follow the publications is not told of these either.
+            let mailbox = &mailboxes[usize::from(worker)];
+            if !mailbox.is_full() {
+                mailbox.post(Mail::Presence { channel: Arc::clone(self), local, info: Arc::clone(info), comes });
+            }
+        }
     }
 
     /// The worker wants no more publications. Whether the channel may now be of no use to anyone.
@@ -344,10 +374,10 @@ impl Channel {
     /// Nobody subscribes to it, and nothing that it remembers is worth it: what only clients published goes with the last of them, unless the channel
     /// has a history.
     fn is_useless_now(&self, order: &mut Order, now: Instant) -> bool {
+        self.forget_old(order, now);
         if order.has_workers() {
             return false;
         }
-        self.forget_old(order, now);
         let ttl = self.options().value_ttl;
         let forgets = |newest: &Arc<Publication>| !ttl.is_zero() && now.saturating_duration_since(newest.published()) > ttl;
         order.memory.history().is_empty() && (!order.kept || order.memory.newest().is_none_or(forgets))

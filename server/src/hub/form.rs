@@ -9,7 +9,7 @@ use fantail_codec::{
 
 use crate::{
     encode::{Encoder, Encoding},
-    hub::{Channel, ClientInfo, Position, Publication},
+    hub::{Channel, ClientInfo, Position, Publication, publication::Source},
 };
 
 /// What a publication is made into for a subscriber: the message, a [`Shape`], and the frame around it, an [`Encoding`]; in a byte, because
@@ -91,7 +91,7 @@ impl Form {
             Shape::Stream => {
                 out.extend_from_slice(b"{\"stream\":");
                 // Writing to memory does not fail.
-                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(channel.name(), |(source, _)| source));
+                let _ = serde_json::to_writer(&mut *out, publication.source().map_or(channel.name(), Source::channel));
                 out.extend_from_slice(b",\"data\":");
                 json::write_data(&message.payload, message.kind == Kind::Text, out);
                 out.push(b'}');
@@ -167,11 +167,12 @@ fn whole<'a>(publication: &'a Publication, data: Data<'a>, delta: bool) -> centr
     centrifuge::Publication {
         data,
         info: message.publisher.as_deref().map(ClientInfo::lend),
-        offset: publication.source().map_or(publication.offset(), |(_, offset)| offset),
+        offset: publication.source().map_or(publication.offset(), |source| source.offset),
         tags: &message.tags,
         delta,
         time: 0,
-        channel: publication.source().map_or("", |(channel, _)| channel),
+        channel: publication.source().map_or("", Source::channel),
+        key: &message.key,
     }
 }
 

@@ -18,13 +18,27 @@ use crate::hub::{Channel, ClientInfo, Publication};
 pub enum Mail {
     /// To the worker's subscribers of this channel, for which the worker has this number.
     Publication(Arc<Channel>, u32, Arc<Publication>),
-    /// To the worker's subscribers of this channel that want to know who comes and goes.
+    /// To the worker's subscribers of this channel that want to know who comes and goes. The worker releases [`PRESENCE_BYTES`] once they are told.
     #[allow(missing_docs, reason = "see the variant")]
     Presence { channel: Arc<Channel>, local: u32, info: Arc<ClientInfo>, comes: bool },
     /// To clients of the worker.
     Clients(Arc<ClientOrder>),
     /// Stop accepting, close every connection, end.
     Shutdown,
+}
+
+/// What a [`Mail::Presence`] counts.
+pub const PRESENCE_BYTES: usize = 256;
+
+impl Mail {
+    /// What it counts in the mailbox, and until it is delivered.
+    fn bytes(&self) -> usize {
+        match self {
+            Mail::Publication(.., publication) => publication.bytes(),
+            Mail::Presence { .. } => PRESENCE_BYTES,
+            Mail::Clients(_) | Mail::Shutdown => 0,
+        }
+    }
 }
 
 /// What a backend wants done with a user's clients.
@@ -65,7 +79,7 @@ impl Mailbox {
         let _ = self.waker.set(Box::new(waker));
     }
 
-    /// Whether the publications that are posted and not delivered have reached the limit.
+    /// Whether what is posted and not delivered has reached the limit.
     pub fn is_full(&self) -> bool {
         self.bytes.load(Relaxed) >= self.bytes_max
     }
@@ -77,9 +91,7 @@ impl Mailbox {
 
     /// Posts one mail and wakes the worker if it sleeps.
     pub fn post(&self, mail: Mail) {
-        if let Mail::Publication(.., publication) = &mail {
-            self.hold(publication.bytes());
-        }
+        self.hold(mail.bytes());
         self.mail.lock().unwrap_or_else(PoisonError::into_inner).push(mail);
         if self.asleep.swap(false, SeqCst)
             && let Some(wake) = self.waker.get()

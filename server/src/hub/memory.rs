@@ -89,12 +89,12 @@ impl Memory {
         }
     }
 
-    /// Whether a publication with this key needs no new place.
-    pub fn has_key(&self, key: &str) -> bool {
+    /// As [`Values::get`].
+    pub fn value(&self, key: &str) -> Option<&Arc<Publication>> {
         match self {
-            Memory::Nothing => false,
-            Memory::Last(_) => key.is_empty(),
-            Memory::More(more) => more.values.has(key),
+            Memory::Nothing => None,
+            Memory::Last(last) => Some(last).filter(|_| key.is_empty()),
+            Memory::More(more) => more.values.get(key),
         }
     }
 

@@ -8,6 +8,7 @@ mod channel;
 mod form;
 pub mod mailbox;
 mod memory;
+mod namespace;
 mod patterns;
 mod publication;
 mod values;
@@ -28,12 +29,13 @@ use hashbrown::HashTable;
 
 pub use channel::{Channel, Joined, Snapshot, Start};
 pub use form::{Form, Shape, kind, lend};
-pub use mailbox::{ClientOrder, Mail, Mailbox};
+pub use mailbox::{ClientOrder, Mail, Mailbox, PRESENCE_BYTES};
 pub use publication::{ClientInfo, Message, Publication, count};
 pub use values::Values;
 
 use crate::config::{self, Access, ChannelOptions, HubConfig};
 use channel::Keep;
+use namespace::Namespace;
 use patterns::Patterns;
 
 /// Bytes of a channel's name.
@@ -88,6 +90,8 @@ pub enum HubError {
     NotKeyed,
     /// The channel has as many keys as it may.
     Keys,
+    /// The namespace's channels keep as many bytes as they may.
+    Full,
     /// Not everything after the position is kept.
     Position,
 }
@@ -100,6 +104,7 @@ impl fmt::Display for HubError {
             HubError::Overloaded => f.write_str("the workers are behind by limits.mailbox_bytes_max; publish again later"),
             HubError::NotKeyed => f.write_str("expected no key, as hub.keys_max is 0 for this channel"),
             HubError::Keys => f.write_str("the channel has as many keys as hub.keys_max allows"),
+            HubError::Full => f.write_str("the namespace's channels keep as many bytes as hub.kept_bytes_max allows"),
             HubError::Position => f.write_str("expected a position after which everything is kept"),
         }
     }
@@ -122,26 +127,12 @@ pub struct Hub {
     published: AtomicU64,
 }
 
-/// What the channels of a namespace have in common.
-#[derive(Debug)]
-struct Namespace {
-    options: Arc<ChannelOptions>,
-    /// Random, so that a restarted server's epochs differ.
-    epoch_base: u32,
-}
-
-impl Namespace {
-    fn epoch(&self, id: u64) -> Epoch {
-        Epoch(Some(self.epoch_base.wrapping_add(id as u32)))
-    }
-}
-
 impl Hub {
     /// A hub without channels that posts to these workers.
     pub fn new(config: HubConfig, mailboxes: Vec<Arc<Mailbox>>) -> Hub {
         let hasher = RandomState::new();
         let epoch_base = hasher.hash_one(0) as u32;
-        let namespace = |options| Arc::new(Namespace { options, epoch_base });
+        let namespace = |options| Arc::new(Namespace::new(options, epoch_base));
         Hub {
             channels_max: config.channels_max,
             others: namespace(config.defaults),

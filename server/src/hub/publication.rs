@@ -10,7 +10,10 @@ use fantail_codec::{Kind, centrifuge};
 
 use crate::{
     encode::Encoder,
-    hub::{Channel, Form},
+    hub::{
+        Channel, Form,
+        namespace::{Counted, Namespace},
+    },
 };
 
 /// What is published, before its channel has numbered it.
@@ -72,11 +75,29 @@ pub struct Publication {
     offset: u64,
     message: Message,
     published: Instant,
-    /// Where it was published, if that is another channel, and its offset there.
-    source: Option<(Arc<str>, u64)>,
+    source: Option<Box<Source>>,
     /// It is neither recovered nor in any history.
     pub(super) skip_history: bool,
     frames: Mutex<Vec<Frame>>,
+    counted: Counted,
+}
+
+/// Where a pattern's publication comes from.
+#[derive(Debug)]
+pub struct Source {
+    /// Its offset there.
+    pub offset: u64,
+    /// Its key in the pattern, which has the channel's name in it.
+    key: Box<str>,
+    channel_bytes: usize,
+}
+
+impl Source {
+    /// Where it was published.
+    pub fn channel(&self) -> &str {
+        let start = self.key.find(':').map_or(0, |colon| colon + 1);
+        &self.key[start..start + self.channel_bytes]
+    }
 }
 
 /// A publication in a form.
@@ -89,14 +110,20 @@ struct Frame {
 }
 
 impl Publication {
-    pub(super) fn new(offset: u64, message: Message, published: Instant) -> Publication {
-        Publication { offset, message, published, source: None, skip_history: false, frames: Mutex::default() }
+    pub(super) fn new(offset: u64, message: Message, published: Instant, namespace: &Arc<Namespace>) -> Publication {
+        let counted = Counted::new(namespace, Publication::bytes_of(&message));
+        Publication { offset, message, published, source: None, skip_history: false, frames: Mutex::default(), counted }
     }
 
     /// The same as a pattern has it, which holds the newest of each channel.
-    pub(super) fn forwarded(&self, offset: u64, channel: &str) -> Publication {
-        let message = Message { key: self.key_in_pattern(channel), ..self.message.clone() };
-        Publication { source: Some((channel.into(), self.offset)), ..Publication::new(offset, message, self.published) }
+    pub(super) fn forwarded(&self, offset: u64, channel: &str, namespace: &Arc<Namespace>) -> Publication {
+        let source = Source { offset: self.offset, key: self.key_in_pattern(channel), channel_bytes: channel.len() };
+        let bytes = self.bytes() + size_of::<Source>() + source.key.len();
+        Publication {
+            source: Some(source.into()),
+            counted: Counted::new(namespace, bytes),
+            ..Publication::new(offset, self.message.clone(), self.published, namespace)
+        }
     }
 
     /// Its key in a pattern: each key of each channel has its own, whatever their names.
@@ -104,9 +131,9 @@ impl Publication {
         format!("{}:{channel}{}", channel.len(), self.key()).into()
     }
 
-    /// Where it was published, if that is another channel than the one it is in now, and its offset there.
-    pub fn source(&self) -> Option<(&str, u64)> {
-        self.source.as_ref().map(|(channel, offset)| (&**channel, *offset))
+    /// Where it comes from, if it is in a pattern.
+    pub fn source(&self) -> Option<&Source> {
+        self.source.as_deref()
     }
 
     /// Its number in the channel.
@@ -124,14 +151,18 @@ impl Publication {
         &self.message
     }
 
-    /// See [`Message::key`].
+    /// What it is the latest value of where it is now: [`Message::key`], or in a pattern one of the channel and that.
     pub fn key(&self) -> &str {
-        &self.message.key
+        self.source.as_ref().map_or(&self.message.key, |source| &source.key)
     }
 
     /// What it counts against limits, in bytes.
     pub fn bytes(&self) -> usize {
-        let Message { payload, key, tags, .. } = &self.message;
+        self.counted.bytes()
+    }
+
+    /// What a message will count once it is numbered.
+    pub(super) fn bytes_of(Message { payload, key, tags, .. }: &Message) -> usize {
         let tags: usize = tags.iter().map(|(name, value)| name.len() + value.len()).sum();
         payload.len() + key.len() + tags + size_of::<Publication>()
     }

@@ -202,12 +202,13 @@ fn keys_are_refused_where_there_are_none() {
 #[test]
 fn values_return_what_they_replace() {
     let mut values = Values::default();
-    let publication = |offset, key| Arc::new(Publication::new(offset, keyed(key), Instant::now()));
+    let namespace = Arc::new(Namespace::new(Arc::clone(hub(1, 1, &[]).options("c")), 0));
+    let publication = |offset, key| Arc::new(Publication::new(offset, keyed(key), Instant::now(), &namespace));
     let mut insert = |offset, key| values.insert(publication(offset, key)).map(|replaced| replaced.offset());
     assert_eq!((insert(1, ""), insert(2, ""), insert(3, "a")), (None, Some(1), None));
     assert_eq!((insert(4, ""), insert(5, "b"), insert(6, "a")), (Some(2), None, Some(3)));
     assert_eq!((offsets_of(values.after(0)), offsets_of(values.after(4)), values.len()), (vec![4, 5, 6], vec![5, 6], 3));
-    assert_eq!((values.has("a"), values.has(""), values.has("c")), (true, true, false));
+    assert_eq!(["a", "", "c"].map(|key| values.get(key).map(|found| found.offset())), [Some(6), Some(4), None]);
 }
 
 #[test]
@@ -241,6 +242,29 @@ fn who_is_present() {
         _ => panic!("{mail:?}"),
     });
     assert_eq!(told.collect::<Vec<_>>(), [(5, "1", true), (5, "1", false)], "once each, and only where it is to be told");
+    (0..5000).for_each(|_| hub.enter(&channel, &client("u", "3"), true));
+    assert_eq!(hub.mailbox(1).bytes(), 1 << 20, "nothing more is told to who cannot follow");
+}
+
+#[test]
+fn a_full_namespace_takes_what_a_history_or_an_older_value_makes_room_for() {
+    let settings =
+        [("hub.kept_bytes_max", "1048576"), ("hub.namespaces.h.history_size", "9"), ("hub.namespaces.h.kept_bytes_max", "1048576")];
+    let (hub, now) = (hub(1, 1 << 30, &settings), Instant::now());
+    let of = |bytes: usize| text(&"x".repeat(bytes));
+    let publish = |channel: &str, bytes| hub.publish(channel, of(bytes), false, now).map(|position| position.offset);
+    assert_eq!((publish("a", 400_000), publish("b", 400_000)), (Ok(1), Ok(1)));
+    assert_eq!((publish("c", 400_000), publish("c", 100_000)), (Err(HubError::Full), Ok(1)), "a refused publication uses no offset");
+    assert_eq!((publish("a", 400_000), publish("a", 600_000), publish("a", 100_000)), (Ok(2), Err(HubError::Full), Ok(3)));
+    assert_eq!(publish("c", 300_000), Ok(2), "the smaller value of the other left room");
+    for offset in 1..=5 {
+        assert_eq!(publish("h:a", 300_000), Ok(offset));
+    }
+    let channel = hub.find("h:a").unwrap();
+    assert_eq!(offsets_of(&channel.history(None, 9, false, now).unwrap().publications), [3, 4, 5]);
+    assert_eq!(publish("h:b", 300_000), Err(HubError::Full), "another channel's history stays");
+    channel.remove_history();
+    assert_eq!(publish("h:b", 300_000), Ok(1));
 }
 
 #[test]

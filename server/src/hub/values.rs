@@ -46,12 +46,12 @@ impl Values {
         }
     }
 
-    /// Whether a publication with this key takes no new place.
-    pub fn has(&self, key: &str) -> bool {
+    /// The newest with this key.
+    pub fn get(&self, key: &str) -> Option<&Arc<Publication>> {
         match self {
-            Values::Nothing => false,
-            Values::One(_) => key.is_empty(),
-            Values::Keyed(keyed) => keyed.offsets.contains_key(key),
+            Values::Nothing => None,
+            Values::One(one) => Some(one).filter(|_| key.is_empty()),
+            Values::Keyed(keyed) => keyed.offsets.get(key).and_then(|offset| keyed.by_offset.get(offset)),
         }
     }
 

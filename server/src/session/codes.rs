@@ -27,7 +27,7 @@ errors! {
 pub(super) fn of_hub(error: HubError) -> ErrorReply<'static> {
     match error {
         HubError::Name | HubError::NotKeyed => BAD_REQUEST,
-        HubError::Channels | HubError::Keys => LIMIT_EXCEEDED,
+        HubError::Channels | HubError::Keys | HubError::Full => LIMIT_EXCEEDED,
         HubError::Overloaded => TOO_MANY_REQUESTS,
         HubError::Position => UNRECOVERABLE_POSITION,
     }

@@ -304,6 +304,7 @@ impl Wire<'_> {
         let published = self.context.hub.publish_as_client(channel.name(), Message::new(kind, payload), self.context.now);
         published.map(drop).map_err(|error| match error {
             HubError::Overloaded => Close::new(CloseCode::TRY_AGAIN_LATER, "the server is behind; publish again later"),
+            HubError::Full => Close::new(CloseCode::TRY_AGAIN_LATER, "the channels keep as much as they may; publish again later"),
             _ => Close::new(CloseCode::INTERNAL_ERROR, "the channel cannot be published to"),
         })
     }

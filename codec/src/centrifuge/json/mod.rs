@@ -2,7 +2,7 @@
 //! pass through as the bytes that they are: big numbers, spaces and escapes stay untouched. Imports `message`.
 //!
 //! [`Reader`] lends the commands of a message, [`write_reply`], [`write_push`] and [`write_ping`] append one object each and leave the LF between
-//! them to the caller, and [`write_data`] makes a JSON value of any payload.
+//! them to the caller, [`write_publication`] and [`write_client_info`] append parts of such, and [`write_data`] makes a JSON value of any payload.
 
 mod check;
 mod data;
@@ -16,4 +16,4 @@ mod write;
 pub use check::is_json;
 pub use data::write_data;
 pub use read::Reader;
-pub use write::{write_ping, write_push, write_reply};
+pub use write::{write_client_info, write_ping, write_publication, write_push, write_reply};

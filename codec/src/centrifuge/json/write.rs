@@ -21,7 +21,7 @@ pub fn write_reply(id: u32, reply: &Reply<'_>, out: &mut Vec<u8>) {
                 member("presence", out, |out| {
                     for info in *clients {
                         map_key(info.client, out);
-                        object(out, |out| client_info(info, out));
+                        write_client_info(info, out);
                     }
                 });
             }),
@@ -77,6 +77,16 @@ pub fn write_push(target: Target<'_>, push: &Push<'_>, out: &mut Vec<u8>) {
 /// Appends a ping.
 pub fn write_ping(out: &mut Vec<u8>) {
     out.extend_from_slice(b"{}");
+}
+
+/// Appends a publication as it stands in pushes and results, for messages of other protocols that hold one.
+pub fn write_publication(publication: &Publication<'_>, out: &mut Vec<u8>) {
+    object(out, |out| self::publication(publication, out));
+}
+
+/// Appends what is told of a client, likewise.
+pub fn write_client_info(info: &ClientInfo<'_>, out: &mut Vec<u8>) {
+    object(out, |out| client_info(info, out));
 }
 
 fn error(error: &ErrorReply<'_>, out: &mut Vec<u8>) {
@@ -136,7 +146,7 @@ fn publications(publications: &[Publication<'_>], out: &mut Vec<u8>) {
         if place > 0 {
             out.push(b',');
         }
-        object(out, |out| self::publication(publication, out));
+        write_publication(publication, out);
     }
     out.push(b']');
 }
@@ -158,6 +168,7 @@ fn publication(publication: &Publication<'_>, out: &mut Vec<u8>) {
     flag("delta", publication.delta, out);
     time(publication.time, out);
     text("channel", publication.channel, out);
+    text("key", publication.key, out);
 }
 
 fn client_info(info: &ClientInfo<'_>, out: &mut Vec<u8>) {

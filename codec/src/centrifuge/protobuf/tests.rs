@@ -249,15 +249,15 @@ fn each_push() {
     let info = ClientInfo { user: "u", client: "a", conn_info: Some(b"1"), chan_info: Some(b"2") };
     let user = ClientInfo { user: "u", ..ClientInfo::default() };
     let tags = [("k".into(), "v".into())];
-    let full = Publication { info: Some(info), offset: 43, tags: &tags, delta: true, time: 5, channel: "d", ..publication() };
+    let full = Publication { info: Some(info), offset: 43, tags: &tags, delta: true, time: 5, channel: "d", key: "k", ..publication() };
     let position = StreamPosition { offset: 42, epoch: "e" };
     let (channel, none) = (Target::Channel("c"), Target::Channel(""));
     let cases: [(Target<'_>, Push<'_>, &[u8]); 9] = [
         (
             channel,
             Push::Publication(full),
-            b"\x2a\x22\x28\x12\x01c\x22\x23\x22\x02{}\x2a\x0c\x0a\x01u\x12\x01a\x1a\x011\x22\x012\x30\x2b\x3a\x06\x0a\x01k\x12\x01v\
-                \x40\x01\x48\x05\x52\x01d",
+            b"\x2d\x22\x2b\x12\x01c\x22\x26\x22\x02{}\x2a\x0c\x0a\x01u\x12\x01a\x1a\x011\x22\x012\x30\x2b\x3a\x06\x0a\x01k\x12\x01v\
+                \x40\x01\x48\x05\x52\x01d\x5a\x01k",
         ),
         (Target::Id(7), Push::Publication(publication()), b"\x0a\x22\x08\x08\x07\x22\x04\x22\x02{}"),
         (channel, Push::Join(user), b"\x0c\x22\x0a\x12\x01c\x2a\x05\x0a\x03\x0a\x01u"),
@@ -289,7 +289,7 @@ fn what_is_written_is_appended() {
 }
 
 fn publication() -> Publication<'static> {
-    Publication { data: Data::Raw(b"{}"), info: None, offset: 0, tags: &[], delta: false, time: 0, channel: "" }
+    Publication { data: Data::Raw(b"{}"), info: None, offset: 0, tags: &[], delta: false, time: 0, channel: "", key: "" }
 }
 
 /// A client's subscribe request, as a client would write it.
@@ -353,11 +353,12 @@ proptest! {
         offset: u64,
         time: i64,
         user in "\\PC{0,200}",
+        key: String,
         tags in vec((any::<String>(), any::<String>()), 0..4),
     ) {
         let tags: Vec<(Box<str>, Box<str>)> = tags.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         let info = Some(ClientInfo { user: &user, ..ClientInfo::default() });
-        let publication = Publication { data: Data::Raw(&data), info, offset, tags: &tags, time, ..publication() };
+        let publication = Publication { data: Data::Raw(&data), info, offset, tags: &tags, time, key: &key, ..publication() };
         let mut out = Vec::new();
         write_push(Target::Channel(&channel), &Push::Publication(publication), &mut out);
         write_ping(&mut out);
@@ -371,6 +372,7 @@ proptest! {
         prop_assert_eq!(publication.get(&4).map_or(Ok(&[][..]), |field| field[0].bytes())?, data);
         prop_assert_eq!(publication.get(&6).map_or(Ok(0), |field| field[0].integer())?, offset);
         prop_assert_eq!(publication.get(&9).map_or(Ok(0), |field| field[0].integer())?, time as u64);
+        prop_assert_eq!(publication.get(&11).map_or(Ok(""), |field| field[0].string())?, key);
         let info = fields(publication[&5][0].message()?)?;
         prop_assert_eq!(info.get(&1).map_or(Ok(""), |field| field[0].string())?, user);
         for (written, (name, value)) in publication.get(&7).into_iter().flatten().zip(&tags) {

@@ -143,6 +143,7 @@ fn publication(w: &mut Writer<'_>, publication: &Publication<'_>) {
     w.flag(8, publication.delta);
     w.integer(9, publication.time as u64);
     w.string(10, publication.channel);
+    w.string(11, publication.key);
 }
 
 fn client_info(w: &mut Writer<'_>, info: &ClientInfo<'_>) {

@@ -28,6 +28,7 @@ fn the_defaults() {
         last_value: true,
         value_ttl: Duration::ZERO,
         keys_max: 0,
+        kept_bytes_max: 1 << 30,
         slow: SlowPolicy::Conflate,
         slow_bytes_max: 1 << 20,
         rates: vec![1, 4, 10, 30],
@@ -42,14 +43,14 @@ fn the_defaults() {
 #[test]
 fn every_option_can_be_set_for_a_namespace_alone() {
     let text = "[hub.namespaces.a]\nflush_ms = 60000\nsubscribe = 'users'\npublish = 'token'\nwildcard = 'users'\nhistory_size = 1000000\n\
-                history_ttl_ms = 2592000000\nlast_value = false\nvalue_ttl_ms = 2592000000\nkeys_max = 1000000\nslow = 'drop_oldest'\n\
+                history_ttl_ms = 2592000000\nlast_value = false\nvalue_ttl_ms = 2592000000\nkeys_max = 1000000\nkept_bytes_max = 1048576\nslow = 'drop_oldest'\n\
                 slow_bytes_max = 4096\nrates = [1, 2, 3, 4, 5, 6, 999, 1000]\ndelta = true\npresence = true\njoin_leave = true\n\
                 heartbeat_ms = 3600000";
     let hub = from_toml(text).unwrap().hub;
     let set = hub.options("a:x");
     assert_eq!(millis(set), [60_000, 2_592_000_000, 2_592_000_000, 3_600_000]);
     assert_eq!([set.subscribe, set.publish, set.wildcard], [Access::Users, Access::Token, Access::Users]);
-    assert_eq!([set.history_size, set.keys_max, set.slow_bytes_max], [1_000_000, 1_000_000, 4096]);
+    assert_eq!([set.history_size, set.keys_max, set.kept_bytes_max, set.slow_bytes_max], [1_000_000, 1_000_000, 1 << 20, 4096]);
     assert_eq!((set.slow, &set.rates[..]), (SlowPolicy::DropOldest, &[1, 2, 3, 4, 5, 6, 999, 1000][..]));
     assert!(!set.last_value && set.delta && set.presence && set.join_leave);
     assert_eq!(**hub.options("b:x"), built_in());

@@ -18,7 +18,7 @@ fn writes(id: u32, reply: &Reply<'_>, expected: &str) {
 const INFO: ClientInfo<'_> = ClientInfo { user: "u", client: "c1", conn_info: Some(b"{}"), chan_info: None };
 
 fn publication(offset: u64) -> Publication<'static> {
-    Publication { data: Data::Raw(b"{}"), info: None, offset, tags: &[], delta: false, time: 0, channel: "" }
+    Publication { data: Data::Raw(b"{}"), info: None, offset, tags: &[], delta: false, time: 0, channel: "", key: "" }
 }
 
 #[test]
@@ -131,11 +131,26 @@ fn push_of_a_publication() {
         delta: true,
         time: 5,
         channel: "x",
+        key: "k\"",
         ..publication(0)
     };
     let info = json!({"user": "u", "client": "c1", "conn_info": {}});
-    let sent = json!({"data": "\"text\"", "tags": {"a": "1", "b\\": ""}, "info": info, "delta": true, "time": 5, "channel": "x"});
+    let sent =
+        json!({"data": "\"text\"", "tags": {"a": "1", "b\\": ""}, "info": info, "delta": true, "time": 5, "channel": "x", "key": "k\""});
     pushes(Target::Id(7), &Push::Publication(full), json!({"push": {"id": 7, "pub": sent}}));
+}
+
+#[test]
+fn parts_stand_as_in_a_push() {
+    let full = Publication { info: Some(INFO), key: "k", ..publication(43) };
+    let mut push = Vec::new();
+    write_push(Target::Channel(""), &Push::Publication(full.clone()), &mut push);
+    let mut out = Vec::new();
+    write_publication(&full, &mut out);
+    assert_eq!(push, [br#"{"push":{"pub":"#, &out[..], b"}}"].concat());
+    out.clear();
+    write_client_info(&INFO, &mut out);
+    assert_eq!(str::from_utf8(&out), Ok(r#"{"user":"u","client":"c1","conn_info":{}}"#));
 }
 
 #[test]
