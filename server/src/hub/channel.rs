@@ -1,7 +1,6 @@
 //! One channel: the order of its publications, what it remembers of them, and which workers have subscribers.
 
 use std::{
-    collections::vec_deque,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -9,7 +8,7 @@ use std::{
 use crate::{
     config::ChannelOptions,
     hub::{
-        ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Position, Publication, memory::Memory, namespace::Namespace,
+        ClientInfo, Epoch, HubError, Mail, Mailbox, Message, Position, Publication, memory::Memory, namespace::Namespace, order::Order,
         patterns::Patterns,
     },
 };
@@ -53,29 +52,6 @@ pub struct Joined {
     pub local: u32,
     /// What the subscriber begins with.
     pub snapshot: Snapshot,
-}
-
-/// What the lock guards.
-#[derive(Debug, Default)]
-struct Order {
-    offset: u64,
-    memory: Memory,
-    worker: FirstWorker,
-    /// For which generation of patterns those that it remembers are.
-    patterns_known: u32,
-    /// A backend published to it, so its last value is kept when nobody subscribes.
-    kept: bool,
-    /// The hub has forgotten this channel.
-    retired: bool,
-}
-
-/// A worker with subscribers, and its own number for the channel; others are [`More::workers`](super::memory::More::workers).
-#[derive(Clone, Copy, Debug, Default)]
-enum FirstWorker {
-    /// Nobody subscribes.
-    #[default]
-    None,
-    Some(u16, u32),
 }
 
 impl Channel {
@@ -262,13 +238,7 @@ impl Channel {
         if order.retired {
             return None;
         }
-        let known = order.workers().find(|&(joined, _)| joined == worker);
-        let local = known.map_or(local, |(_, known)| known);
-        match (known, order.worker) {
-            (Some(_), _) => {}
-            (None, FirstWorker::None) => order.worker = FirstWorker::Some(worker, local),
-            (None, FirstWorker::Some(..)) => order.memory.more_mut().workers.push((worker, local)),
-        }
+        let local = order.join(worker, local);
         Some(Joined { local, snapshot: self.snapshot(&mut order, start, now) })
     }
 
@@ -352,7 +322,7 @@ impl Channel {
     /// The worker wants no more publications. Whether the channel may now be of no use to anyone.
     pub(super) fn leave(&self, worker: u16, now: Instant) -> bool {
         let mut order = self.order();
-        order.remove(worker);
+        order.leave(worker);
         self.is_useless_now(&mut order, now)
     }
 
@@ -366,7 +336,8 @@ impl Channel {
         let retires = !order.retired && self.is_useless_now(&mut order, now);
         if retires {
             // Others may hold it for a while, but it is nobody's.
-            *order = Order { retired: true, ..Order::default() };
+            *order = Order::default();
+            order.retired = true;
         }
         retires
     }
@@ -397,47 +368,6 @@ pub(super) struct Keep {
     pub skip_history: bool,
 }
 
-impl Order {
-    fn patterns(&self) -> &[Arc<Channel>] {
-        self.memory.more().map_or(&[], |more| &more.patterns)
-    }
-
-    fn has_workers(&self) -> bool {
-        matches!(self.worker, FirstWorker::Some(..))
-    }
-
-    /// Workers with subscribers, and their own numbers for the channel.
-    fn workers(&self) -> impl Iterator<Item = (u16, u32)> {
-        let first = match self.worker {
-            FirstWorker::None => None,
-            FirstWorker::Some(worker, local) => Some((worker, local)),
-        };
-        first.into_iter().chain(self.memory.more().into_iter().flat_map(|more| more.workers.iter().copied()))
-    }
-
-    fn remove(&mut self, worker: u16) {
-        let more = if let Memory::More(more) = &mut self.memory { Some(&mut more.workers) } else { None };
-        match (self.worker, more) {
-            (FirstWorker::Some(first, _), more) if first == worker => {
-                let next = more.and_then(Vec::pop);
-                self.worker = next.map_or(FirstWorker::None, |(worker, local)| FirstWorker::Some(worker, local));
-            }
-            (_, Some(more)) => more.retain(|&(joined, _)| joined != worker),
-            _ => {}
-        }
-    }
-
-    fn is_full(&self, mailboxes: &[Arc<Mailbox>]) -> bool {
-        self.workers().any(|(worker, _)| mailboxes[usize::from(worker)].is_full())
-    }
-
-    /// All publications after this offset, if all of them are kept.
-    fn kept_after(&self, offset: u64) -> Option<vec_deque::Iter<'_, Arc<Publication>>> {
-        let missed = self.offset.checked_sub(offset)?;
-        Some(self.memory.history_after(offset)).filter(|after| after.len() as u64 == missed)
-    }
-}
-
 /// So many of these, and no more than one reply may hold.
 fn some<'a>(publications: impl Iterator<Item = &'a Arc<Publication>>, limit: usize) -> Vec<Arc<Publication>> {
     let mut bytes = 0;
@@ -457,6 +387,6 @@ mod tests {
 
     #[test]
     fn most_channels_are_small() {
-        assert_eq!((size_of::<Order>(), size_of::<Channel>()), (40, 80));
+        assert_eq!(size_of::<Channel>(), 80);
     }
 }

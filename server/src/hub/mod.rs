@@ -9,6 +9,7 @@ mod form;
 pub mod mailbox;
 mod memory;
 mod namespace;
+mod order;
 mod patterns;
 mod publication;
 mod values;
