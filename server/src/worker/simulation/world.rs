@@ -12,6 +12,7 @@ use crate::{
     auth::Verifier,
     hub::{Hub, HubError, Message},
     metrics::Metrics,
+    outbox::Queued,
     worker::{watching::Watching, *},
 };
 
