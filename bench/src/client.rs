@@ -27,6 +27,10 @@ pub const WINDOW: usize = 64;
 /// A server that takes longer to answer counts as failed.
 const ANSWER_MAX: Duration = Duration::from_secs(10);
 
+/// What a narrow connection's socket holds, and in segments of which size.
+const NARROW_BYTES: usize = 16 << 10;
+const NARROW_SEGMENT_BYTES: u32 = 536;
+
 /// The extension that a client offers.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Offer {
@@ -63,6 +67,19 @@ impl Client {
         Ok(clients)
     }
 
+    /// Opens a connection with little room on its way, so that a server soon notices that nobody reads.
+    pub fn open_narrow(edge: SocketAddr, path: &str) -> io::Result<Self> {
+        let socket = socket(edge)?;
+        socket.set_recv_buffer_size(NARROW_BYTES)?;
+        // The server's kernel makes room for so many segments: on loopback they would be of 64 KiB.
+        socket.set_tcp_mss(NARROW_SEGMENT_BYTES)?;
+        socket.connect(&edge.into())?;
+        let mut client = Self(socket.into());
+        client.send(request(edge, path, Offer::Nothing).as_bytes())?;
+        client.expect_switch(Offer::Nothing)?;
+        Ok(client)
+    }
+
     /// Sends `bytes` in one write.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.0.write_all(bytes)
@@ -72,10 +89,15 @@ impl Client {
     pub fn expect(&mut self, bytes: &[u8]) -> io::Result<()> {
         let mut received = [0; 1024];
         for bytes in bytes.chunks(received.len()) {
-            let received = &mut received[..bytes.len()];
-            self.0.read_exact(received)?;
-            if received != bytes {
-                return Err(unexpected("frame", received));
+            let mut filled = 0;
+            while filled < bytes.len() {
+                match self.0.read(&mut received[filled..bytes.len()])? {
+                    0 => return Err(unexpected("end after", &received[..filled])),
+                    count => filled += count,
+                }
+            }
+            if received[..filled] != *bytes {
+                return Err(unexpected("frame", &received[..filled]));
             }
         }
         Ok(())
@@ -225,13 +247,18 @@ fn request(edge: SocketAddr, path: &str, offer: Offer) -> String {
 }
 
 fn connect(edge: SocketAddr) -> io::Result<TcpStream> {
+    let socket = socket(edge)?;
+    socket.connect(&edge.into())?;
+    Ok(socket.into())
+}
+
+fn socket(edge: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(edge), Type::STREAM, None)?;
     socket.set_tcp_nodelay(true)?;
     socket.set_read_timeout(Some(ANSWER_MAX))?;
     // Closed by a reset: tens of thousands of connections in TIME_WAIT would use up the ports.
     socket.set_linger(Some(Duration::ZERO))?;
-    socket.connect(&edge.into())?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 fn unexpected(what: &str, received: &[u8]) -> io::Error {

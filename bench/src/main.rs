@@ -1,7 +1,7 @@
 //! `fantail-bench`: what a WebSocket server costs, beside its peers and beside the bare `send` below which none can go.
 //!
 //! - `compare` starts the servers in turn, several rounds of all, and prints a table of medians and ratios;
-//! - `channels` measures what channels promise: the client protocol, compression, conflation, rates, memory;
+//! - `channels` measures what channels promise: the client protocol, compression, conflation, rates, slow subscribers, memory;
 //! - `measure` takes one measurement of a server that already runs;
 //! - `floor` is the bare `send` loop;
 //! - `table` reads what the criterion suites in `benches/` have left, and prints how many times faster than its peers each of ours is.

@@ -1,6 +1,7 @@
 //! What several rounds of one measurement came to. Imports nothing of this crate.
 
 use std::fmt;
+use std::time::Duration;
 
 /// The median of some figures, and the least and greatest of them.
 pub struct Spread {
@@ -28,6 +29,12 @@ impl fmt::Display for Spread {
         let decimals = if *median < 100.0 { 2 } else { 0 };
         write!(f, "{median:.decimals$} ({least:.decimals$}-{greatest:.decimals$})")
     }
+}
+
+/// The longest of at least one time, in ms, without the hundredth that is longer.
+pub fn p99_ms(mut times: Vec<Duration>) -> f64 {
+    times.sort_unstable();
+    times[times.len() * 99 / 100].as_secs_f64() * 1e3
 }
 
 #[cfg(test)]

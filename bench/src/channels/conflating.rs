@@ -1,17 +1,16 @@
-//! 50,000 publications a second in one channel, with 1,000 subscribers that ask for 10 a second, and an echo beside it. The server has a CPU
-//! of its own: what is measured is time that passes. So the scheduler, too, is told to wake who waits; what the same echo takes of a server
-//! without any other work tells what the machine adds.
+//! 50,000 publications a second in one channel, with 1,000 subscribers that ask for 10 a second, and an echo beside it. What the same
+//! echo takes of a server without any other work tells what the machine adds.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::Setup;
 use super::crowd::{Crowd, connect, unexpected, updates};
+use super::{SERVER_CPU, Setup, timed};
 use crate::client::{Client, Offer, client_frame, client_frames, server_frames};
 use crate::measure::SUBSCRIBERS;
-use crate::process::{Policy, Process};
+use crate::spread::p99_ms;
 
 const CHANNEL: &str = "ticker:hot";
 const RATE: usize = 10;
@@ -19,19 +18,13 @@ const RATE: usize = 10;
 const FRAME_PUBLICATIONS: usize = 50;
 const FRAMES: usize = 4_000;
 const FRAME: Duration = Duration::from_millis(1);
-/// The CPU that this process is not on, where `scripts/bench-channels` has put it.
-const SERVER_CPU: usize = 1;
 
 /// How long echoes are taken before there is other work.
 const ALONE: Duration = Duration::from_secs(2);
 
 /// p99 of the echoes in ms alone and beside the publications, updates a second to each subscriber, publications a second, % of a CPU.
 pub fn run(setup: &Setup<'_>) -> io::Result<Vec<f64>> {
-    let this = Process(std::process::id());
-    this.schedule(Policy::Other)?;
-    let figures = conflating(setup);
-    this.schedule(Policy::Batch)?;
-    figures
+    timed(|| conflating(setup))
 }
 
 fn conflating(setup: &Setup<'_>) -> io::Result<Vec<f64>> {
@@ -41,14 +34,14 @@ fn conflating(setup: &Setup<'_>) -> io::Result<Vec<f64>> {
     let replies = publisher.try_clone()?;
     let mut echo = Client::open_many(edge, "/echo", 1)?.remove(0);
     let start = Instant::now();
-    let alone_ms = p99_ms(&mut echo, || start.elapsed() > ALONE)?;
+    let alone_ms = echo_p99_ms(&mut echo, || start.elapsed() > ALONE)?;
 
     let is_over = AtomicBool::new(false);
     let (mut beside_ms, mut elapsed) = (0.0, Duration::ZERO);
     let publications = FRAMES * FRAME_PUBLICATIONS;
     let cpu_us = metered.cpu_us_per_operation(publications, || {
         thread::scope(|scope| {
-            let echoes = scope.spawn(|| p99_ms(&mut echo, || is_over.load(Ordering::Relaxed)));
+            let echoes = scope.spawn(|| echo_p99_ms(&mut echo, || is_over.load(Ordering::Relaxed)));
             scope.spawn(|| replies.read_to_end());
             let published = publish(publisher);
             is_over.store(true, Ordering::Relaxed);
@@ -101,7 +94,7 @@ fn publish(mut publisher: Client) -> io::Result<Duration> {
 }
 
 /// How long an echo takes, of 100 all but the slowest, until it is over.
-fn p99_ms(client: &mut Client, is_over: impl Fn() -> bool) -> io::Result<f64> {
+fn echo_p99_ms(client: &mut Client, is_over: impl Fn() -> bool) -> io::Result<f64> {
     let (message, answer) = (client_frames(1), server_frames(1));
     let mut latencies = Vec::new();
     while !is_over() || latencies.is_empty() {
@@ -111,6 +104,5 @@ fn p99_ms(client: &mut Client, is_over: impl Fn() -> bool) -> io::Result<f64> {
         latencies.push(start.elapsed());
         thread::sleep(Duration::from_millis(1));
     }
-    latencies.sort_unstable();
-    Ok(latencies[latencies.len() * 99 / 100].as_secs_f64() * 1e3)
+    Ok(p99_ms(latencies))
 }

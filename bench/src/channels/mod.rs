@@ -1,5 +1,5 @@
 //! What channels promise, as figures: what the client protocol and compression cost beside raw mode, what collecting and conflating save,
-//! what a subscription takes in memory.
+//! what becomes of others while one does not read, what a subscription takes in memory.
 //!
 //! As in `compare`, each measurement has a server of its own, freshly started; a round takes all of them, and ratios are formed within a
 //! round. A measurement fails where a subscriber misses a publication, or gets one that it should not. Owns the list of them, their goals
@@ -9,6 +9,7 @@ mod conflating;
 mod crowd;
 mod fanout;
 mod memory;
+mod slow;
 mod ticker;
 
 use std::io;
@@ -16,7 +17,7 @@ use std::net::SocketAddr;
 
 use crate::compare::judged;
 use crate::measure::{Measure, Metered};
-use crate::process::Softirqs;
+use crate::process::{Policy, Process, Softirqs};
 use crate::servers::{Running, Server};
 use fanout::{Fanout, Mode, Payload};
 
@@ -110,6 +111,30 @@ const MEASUREMENTS: &[Measurement] = &[
         ],
     },
     Measurement {
+        run: |setup| slow::run(setup, "conflate"),
+        rows: &[
+            Row { name: "reads-conflate", unit: READS, goal: Goal::None },
+            Row { name: "slow-conflate", unit: SLOW, goal: Goal::Times(1.1, "reads-conflate") },
+            Row { name: "held-conflate", unit: HELD, goal: Goal::AtMost(slow::HELD_KIB_MAX) },
+        ],
+    },
+    Measurement {
+        run: |setup| slow::run(setup, "drop_oldest"),
+        rows: &[
+            Row { name: "reads-drop-oldest", unit: READS, goal: Goal::None },
+            Row { name: "slow-drop-oldest", unit: SLOW, goal: Goal::Times(1.1, "reads-drop-oldest") },
+            Row { name: "held-drop-oldest", unit: HELD, goal: Goal::AtMost(slow::HELD_KIB_MAX) },
+        ],
+    },
+    Measurement {
+        run: |setup| slow::run(setup, "disconnect"),
+        rows: &[
+            Row { name: "reads-disconnect", unit: READS, goal: Goal::None },
+            Row { name: "slow-disconnect", unit: SLOW, goal: Goal::Times(1.1, "reads-disconnect") },
+            Row { name: "held-disconnect", unit: HELD, goal: Goal::AtMost(slow::HELD_KIB_MAX) },
+        ],
+    },
+    Measurement {
         run: |setup| memory::bytes_per_subscription(setup, 10),
         rows: &[Row { name: "memory-100k", unit: "bytes per subscription, 10 connections", goal: Goal::AtMost(200.0) }],
     },
@@ -118,6 +143,22 @@ const MEASUREMENTS: &[Measurement] = &[
         rows: &[Row { name: "memory-10k", unit: "bytes per subscription, 1 connection", goal: Goal::AtMost(200.0) }],
     },
 ];
+
+const READS: &str = "ms to a delivery of 1 KiB, p99, all 1,000 read";
+const SLOW: &str = "ms to a delivery of 1 KiB, p99, one of 1,000 reads nothing";
+const HELD: &str = "KiB resident for the one that reads nothing";
+
+/// The CPU that this process is not on, where `scripts/bench-channels` has put it.
+const SERVER_CPU: usize = 1;
+
+/// Measures time that passes: the server should have a CPU of its own, and here the scheduler is told to wake who waits.
+fn timed(measure: impl FnOnce() -> io::Result<Vec<f64>>) -> io::Result<Vec<f64>> {
+    let this = Process(std::process::id());
+    this.schedule(Policy::Other)?;
+    let figures = measure();
+    this.schedule(Policy::Batch)?;
+    figures
+}
 
 /// What every measurement is given.
 struct Setup<'a> {
