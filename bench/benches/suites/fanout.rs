@@ -97,7 +97,7 @@ impl Worker {
         let hub = Arc::new(Hub::new(config.hub, vec![Arc::new(Mailbox::new(1 << 20))]));
         let mut subscribers = Subscribers::new(Arc::clone(&hub), 0);
         for connection in 0..count {
-            let form = Form { shape: Shape::Raw, encoding: Encoding::Plain };
+            let form = Form::new(Shape::Raw, Encoding::Plain);
             let wish = Wish { form, rate: 0, start: Start::Fresh, join_leave: false, positioned: false };
             subscribers.join(CHANNEL, connection, wish, Instant::now(), 0).unwrap();
         }
