@@ -48,10 +48,10 @@ pub enum Event<'a> {
     Close(Option<(CloseCode, &'a str)>),
 }
 
-/// Memory for one message at a time, shared by all the connections of a thread.
+/// Memory for one message at a time, shared by all the connections of a thread. To make one costs nothing.
 #[derive(Default)]
 pub struct Scratch {
-    inflater: Inflater,
+    inflater: Option<Box<Inflater>>,
     assembled: Vec<u8>,
     inflated: Vec<u8>,
 }
@@ -375,12 +375,12 @@ impl WebSocket {
         kind: Kind,
         compressed: &[u8],
         limits: &MessageLimits,
-        shared: &mut Inflater,
+        shared: &mut Option<Box<Inflater>>,
         out: &'s mut Vec<u8>,
     ) -> Result<Event<'s>, PeerError> {
         out.clear();
         let keeps_context = self.inflater.is_some();
-        let inflater = self.inflater.as_deref_mut().unwrap_or(shared);
+        let inflater = self.inflater.as_mut().unwrap_or_else(|| shared.get_or_insert_default());
         let result = inflater.message(compressed, keeps_context, limits.message_bytes_max, out).map_err(|error| match error {
             InflateError::Corrupt => PeerError::Deflate,
             InflateError::TooLarge => PeerError::MessageTooLarge,

@@ -66,9 +66,9 @@ pub struct Context {
     pub handshake_ms: u32,
     /// See `ping_interval_s`.
     pub token_grace_s: u64,
-    /// Reads commands, and what is replied to those of one message.
-    pub reader: json::Reader,
-    /// See `reader`.
+    /// What reads commands, while it does not.
+    pub reader: Option<Box<json::Reader>>,
+    /// What is replied to those of one message.
     pub replies: Vec<u8>,
     outbox_bytes_max: usize,
     /// Bytes in the turn's queue at which the connection that is being served has been answered enough.
@@ -148,7 +148,7 @@ impl Context {
             ping_interval_ms: config.timeouts.ping_interval.as_millis() as u32,
             handshake_ms: config.timeouts.handshake.as_millis() as u32,
             token_grace_s: config.timeouts.token_grace.as_secs(),
-            reader: json::Reader::default(),
+            reader: None,
             replies: Vec::new(),
             outbox_bytes_max: limits.outbox_bytes_max,
             answers_end: 0,

@@ -35,6 +35,10 @@ use crate::{
 /// How often connections are closed while the server goes away.
 const SHUTDOWN_TICK: Duration = Duration::from_millis(10);
 
+/// Connections for which a worker has address space from the start, so that up to there none is copied as they become more. Memory it takes only
+/// page by page, where they are.
+const CONNECTIONS_RESERVED: usize = 1 << 17;
+
 /// Connections of the whole process, against its limit, which workers that accept at the same moment may pass by one each.
 pub struct Room {
     connections: AtomicUsize,
@@ -108,7 +112,7 @@ impl Worker {
     pub fn new(config: &Config, context: Context, mailbox: Arc<Mailbox>, room: Arc<Room>) -> Worker {
         let timeouts = &config.timeouts;
         Worker {
-            connections: Slab::new(),
+            connections: Slab::with_capacity(room.connections_max.min(CONNECTIONS_RESERVED)),
             context,
             deadlines: Deadlines::new([timeouts.handshake, timeouts.ping_interval, timeouts.pong, timeouts.message, timeouts.close]),
             mailbox,

@@ -129,7 +129,7 @@ impl Form {
 
     /// Whether publications may be deltas.
     pub fn takes_deltas(self) -> bool {
-        matches!(self.shape(), Shape::Push { delta: true, .. })
+        self.0 & DELTA != 0
     }
 }
 

@@ -165,7 +165,7 @@ impl Client {
             _ => {}
         }
         let mut out = std::mem::take(&mut wire.context.replies);
-        let mut reader = std::mem::take(&mut wire.context.reader);
+        let mut reader = wire.context.reader.take().unwrap_or_default();
         let mut replies = Replies { format: self.format, out: &mut out, catch_up: Vec::new() };
         let mut ended = None;
         let mut take = |command: Command<'_>| match self.command(command, wire, &mut replies) {
@@ -180,7 +180,7 @@ impl Client {
             Kind::Binary => protobuf::commands(payload, &mut take),
         };
         let catch_up = replies.catch_up;
-        wire.context.reader = reader;
+        wire.context.reader = Some(reader);
         if !out.is_empty() {
             wire.send(kind, &out);
         }
