@@ -299,17 +299,26 @@ pub fn write(
     }
     let mut segments = queue.iter(queued).peekable();
     let mut sent_before = 0;
-    while segments.peek().is_some() {
-        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-        let (mut count, mut offered) = (0, 0);
-        for (slice, node) in slices.iter_mut().zip(&mut segments) {
-            *slice = IoSlice::new(queue.bytes(node));
-            offered += slice.len();
-            count += 1;
-        }
+    while let Some(first) = segments.next() {
+        let first = IoSlice::new(queue.bytes(first));
+        let (one, mut many);
+        // Mostly there is one; an array for many takes longer to fill than all the rest.
+        let slices = if segments.peek().is_none() {
+            one = [first];
+            &one[..]
+        } else {
+            many = [first; SLICES_MAX];
+            let mut count = 1;
+            for (slice, node) in many[1..].iter_mut().zip(&mut segments) {
+                *slice = IoSlice::new(queue.bytes(node));
+                count += 1;
+            }
+            &many[..count]
+        };
+        let offered = slices.iter().map(|slice| slice.len()).sum();
         let sent = match sent_first.take() {
             Some(result) => taken(result, &mut written)?,
-            None => send(socket, &slices[..count], &mut written)?,
+            None => send(socket, slices, &mut written)?,
         };
         if sent != Some(offered) {
             let mut waiting = Box::<Backlog>::default();
