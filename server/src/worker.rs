@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! wait ─► dispatch: accepted, received, writable, gone ─► mail ─► deadlines ─► deliveries
-//!      ─► end of turn: all accept values hashed together, then every connection with something queued is written to once
+//!      ─► end of turn: all accept values hashed together, then every connection with something queued is written to once;
+//!         where these are many, what comes meanwhile is dispatched and answered in between
 //! ```
 //!
 //! Nothing in here blocks but the wait, and everything is decided by the time of the turn, which [`run`] reads from the clock.

@@ -26,7 +26,8 @@ pub struct Outgoing<'a> {
     pub result: Option<io::Result<usize>>,
 }
 
-/// One worker's way to the kernel. Each turn calls [`wait`](Driver::wait), then [`dispatch`](Driver::dispatch).
+/// One worker's way to the kernel. Each turn calls [`wait`](Driver::wait), then [`dispatch`](Driver::dispatch); a turn that writes to many does so
+/// again between its writes, without waiting.
 pub trait Driver {
     /// Waits until something is to be reported, at most so long; without a timeout, until then.
     ///
@@ -39,6 +40,9 @@ pub trait Driver {
 
     /// How many connections are sent to by one call of [`send`](Driver::send); with 1 the worker makes plain calls instead.
     const SENDS_AT_ONCE: usize = 1;
+
+    /// How many connections are written to before the worker looks for what has come meanwhile.
+    const WRITES_A_LOOK: usize = 256;
 
     /// Makes these sends, which do not wait, and sets the results of those that have bytes.
     ///

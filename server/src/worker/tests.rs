@@ -101,19 +101,24 @@ impl World {
     }
 
     fn subscribe(&mut self, client: usize, channel: usize) {
+        let (key, mut request) = self.connect(client, channel);
+        self.worker.received(key, &mut request);
+    }
+
+    /// Connects; returns the connection's key and what is to be received of it.
+    fn connect(&mut self, client: usize, channel: usize) -> (usize, Vec<u8>) {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.connect(&self.listener.local_addr().unwrap().into()).unwrap();
         socket.set_nonblocking(true).unwrap();
         let (ours, _) = self.listener.accept().unwrap();
         ours.set_nonblocking(true).unwrap();
         let key = self.worker.accepted(ours);
-        let mut request = format!(
+        let request = format!(
             "GET /raw/{} HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
             CHANNELS[channel]
         )
         .into_bytes();
-        self.worker.received(key, &mut request);
         let fresh = Client {
             key,
             channel,
@@ -127,6 +132,7 @@ impl World {
         if let Some(before) = self.clients.insert(client, fresh) {
             self.worker.failed(before.key);
         }
+        (key, request)
     }
 
     fn turn(&mut self, later_ms: u32) {
@@ -230,6 +236,23 @@ impl Client {
             self.seen.push(text.split(' ').next().unwrap().parse().unwrap());
         }
     }
+}
+
+#[test]
+fn who_comes_while_many_are_written_to_is_answered_before_the_last_of_them() {
+    let mut world = World::new();
+    (0..7).for_each(|client| world.subscribe(client, 0));
+    world.turn(0);
+    world.apply(&Step::Publish { channel: 0, padding: 0 });
+    let (key, request) = world.connect(7, 0);
+    world.driver.arriving.push((key, request));
+    world.turn(0);
+    assert_eq!(world.driver.waiting, [world.clients[&6].key], "when the worker last looked, that was all");
+    let client = world.clients.get_mut(&7).unwrap();
+    client.read(usize::MAX);
+    assert!(client.handshake.windows(28).any(|accept| accept == b"s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "RFC 6455 section 1.3");
+    assert_eq!(client.seen, [1]);
+    world.settle();
 }
 
 proptest! {

@@ -3,7 +3,9 @@
 use std::{io, net::TcpStream, time::Duration};
 
 use crate::{
+    connection::Connection,
     driver::{Driver, Outgoing},
+    outbox::Queued,
     worker::Worker,
 };
 
@@ -14,10 +16,15 @@ pub struct Watching {
     pub watched: Vec<usize>,
     /// Connections that are gone.
     pub forgotten: Vec<usize>,
+    /// What is received when it next dispatches.
+    pub arriving: Vec<(usize, Vec<u8>)>,
+    /// Which connections waited to be written to when it last dispatched.
+    pub waiting: Vec<usize>,
 }
 
 impl Driver for Watching {
     const SENDS_AT_ONCE: usize = 2;
+    const WRITES_A_LOOK: usize = 3;
 
     fn send(&mut self, sends: &mut [Outgoing<'_>]) -> io::Result<()> {
         for send in sends.iter_mut().filter(|send| !send.slices.is_empty()) {
@@ -30,7 +37,11 @@ impl Driver for Watching {
         Ok(())
     }
 
-    fn dispatch(&mut self, _: &mut Worker) {}
+    fn dispatch(&mut self, worker: &mut Worker) {
+        let is_waiting = |(key, connection): (usize, &Connection)| (connection.queued != Queued::NOTHING).then_some(key);
+        self.waiting = worker.connections.iter().filter_map(is_waiting).collect();
+        self.arriving.drain(..).for_each(|(key, mut bytes)| worker.received(key, &mut bytes));
+    }
 
     fn watch_writable(&mut self, key: usize, _: &TcpStream) -> io::Result<()> {
         self.watched.push(key);

@@ -1,6 +1,6 @@
 //! What is queued for a connection is written, and who cannot take it all is relieved of some.
 
-use std::{io, os::fd::AsFd};
+use std::{io, os::fd::AsFd, time::Duration};
 
 use super::Worker;
 use crate::{
@@ -14,8 +14,24 @@ use crate::{
 };
 
 impl Worker {
-    /// Writes what is queued for all of these, each once, and draws the consequences.
+    /// Writes what is queued for all of these, each once, and draws the consequences. To write to all subscribers of a large channel takes long;
+    /// so that nobody waits for that, what comes meanwhile is answered in between.
     pub(super) fn write_all<D: Driver>(&mut self, keys: &[usize], driver: &mut D) -> io::Result<()> {
+        let mut parts = keys.chunks(D::WRITES_A_LOOK).peekable();
+        while let Some(part) = parts.next() {
+            self.write_some(part, driver)?;
+            if parts.peek().is_some() {
+                driver.wait(Some(Duration::ZERO))?;
+                driver.dispatch(self);
+                self.context.accept_all();
+                let came = std::mem::take(&mut self.touched);
+                self.write_some(&came, driver)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_some<D: Driver>(&mut self, keys: &[usize], driver: &mut D) -> io::Result<()> {
         for keys in keys.chunks(D::SENDS_AT_ONCE) {
             if let [key] = *keys {
                 self.write(key, None, driver);
