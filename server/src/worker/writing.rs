@@ -18,14 +18,17 @@ impl Worker {
     /// so that nobody waits for that, what comes meanwhile is answered in between.
     pub(super) fn write_all<D: Driver>(&mut self, keys: &[usize], driver: &mut D) -> io::Result<()> {
         let mut parts = keys.chunks(D::WRITES_A_LOOK).peekable();
+        let mut answered = 0;
         while let Some(part) = parts.next() {
             self.write_some(part, driver)?;
-            if parts.peek().is_some() {
+            // Those who come do not keep the others waiting for more than as long again.
+            if parts.peek().is_some() && answered < keys.len() {
                 driver.wait(Some(Duration::ZERO))?;
                 driver.dispatch(self);
                 self.context.accept_all();
                 let came = std::mem::take(&mut self.touched);
                 self.write_some(&came, driver)?;
+                answered += came.len();
             }
         }
         Ok(())
