@@ -341,7 +341,9 @@ fn a_channel_without_keys_takes_none() {
 fn what_is_kept_is_bounded_in_bytes() {
     let (_server, mut api) = start(&[("FANTAIL_HUB_KEPT_BYTES_MAX", "1048576"), ("FANTAIL_HUB_NAMESPACES_NEWS_HISTORY_SIZE", "9")]);
     let message = |channel: &str| json!({"channel": channel, "data": "x".repeat(400_000)});
-    ["a", "b", "a"].map(|channel| api.result("publish", message(channel)));
+    for channel in ["a", "b", "a"] {
+        api.result("publish", message(channel));
+    }
     let refused = (106, "the namespace's channels keep as many bytes as hub.kept_bytes_max allows".to_owned());
     assert_eq!(api.error("publish", &message("c")), refused);
     // Another namespace has room of its own.
