@@ -98,7 +98,8 @@ fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
     let internal = TcpListener::bind(config.internal).map_err(|error| format!("cannot listen on {}: {error}", config.internal))?;
     let server = Server::start(config, if with_demo { demo::FILES } else { &[] })?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Handlers are in place before anyone is told that we listen.
+    let api = Api::new(config, Arc::clone(&server.hub), server.metrics.clone());
+    // Everything is open, and handlers are in place, before anyone is told that we listen.
     let (mut terminate, mut interrupt) = {
         let _inside = runtime.enter();
         (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?)
@@ -108,7 +109,6 @@ fn serve(config: &Config, with_demo: bool) -> Result<ExitCode, Failure> {
     writeln!(stdout, "listening edge={edge} internal={} driver={driver} workers={}", internal.local_addr()?, config.workers)?;
     stdout.flush()?;
 
-    let api = Api::new(config, Arc::clone(&server.hub), server.metrics.clone());
     let stop_feeds = Arc::new(AtomicBool::new(false));
     if with_demo {
         let (hub, stop) = (Arc::clone(&server.hub), Arc::clone(&stop_feeds));
