@@ -74,6 +74,10 @@ impl Channel {
         &self.namespace.options
     }
 
+    pub(super) fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+
     fn epoch(&self) -> Epoch {
         self.namespace.epoch(self.id)
     }
@@ -190,10 +194,10 @@ impl Channel {
     /// Whether there is room for a message: where the value was that it replaces, or if need be where the channel's own history was.
     fn make_room(&self, order: &mut Order, message: &Message) -> bool {
         let bytes = Publication::bytes_of(message);
-        while !self.namespace.has_room(bytes) {
+        while !self.namespace.publications.has_room(bytes) {
             let kept_from = order.memory.history().front().map_or(u64::MAX, |first| first.offset());
             let replaced = order.memory.value(&message.key).filter(|replaced| replaced.offset() < kept_from);
-            if replaced.is_some_and(|replaced| self.namespace.has_room(bytes.saturating_sub(replaced.bytes()))) {
+            if replaced.is_some_and(|replaced| self.namespace.publications.has_room(bytes.saturating_sub(replaced.bytes()))) {
                 return true;
             }
             let Memory::More(more) = &mut order.memory else { return false };

@@ -187,3 +187,23 @@ pub fn kind(format: Format) -> Kind {
         Format::Protobuf => Kind::Binary,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_byte_holds_every_form() {
+        let bits = [false, true];
+        let pushes = [Format::Json, Format::Protobuf].into_iter().flat_map(|format| {
+            bits.into_iter().flat_map(move |by_id| bits.into_iter().map(move |delta| Shape::Push { format, by_id, delta }))
+        });
+        for shape in [Shape::Raw, Shape::Stream].into_iter().chain(pushes) {
+            for encoding in [Encoding::Plain, Encoding::Deflated, Encoding::DeflatedSmallWindow] {
+                let form = Form::new(shape, encoding);
+                assert_eq!((form.shape(), form.encoding()), (shape, encoding));
+                assert_eq!(form.takes_deltas(), matches!(shape, Shape::Push { delta: true, .. }));
+            }
+        }
+    }
+}

@@ -1,4 +1,4 @@
-//! What the channels of a namespace have in common: options, and room for their publications.
+//! What the channels of a namespace have in common: options, and memory that they share.
 
 use std::sync::{
     Arc,
@@ -14,39 +14,51 @@ pub struct Namespace {
     pub options: Arc<ChannelOptions>,
     /// Random, so that a restarted server's epochs differ.
     epoch_base: u32,
-    /// Of all publications that are remembered or on their way.
-    bytes: AtomicUsize,
+    /// For all publications that are remembered or on their way.
+    pub publications: Arc<Budget>,
+    /// For the frames that are kept of them, as much again.
+    pub frames: Arc<Budget>,
 }
 
 impl Namespace {
     /// One without publications.
     pub fn new(options: Arc<ChannelOptions>, epoch_base: u32) -> Namespace {
-        Namespace { options, epoch_base, bytes: AtomicUsize::new(0) }
+        let budget = || Arc::new(Budget { bytes: AtomicUsize::new(0), bytes_max: options.kept_bytes_max });
+        Namespace { epoch_base, publications: budget(), frames: budget(), options }
     }
 
     /// The epoch of a channel.
     pub fn epoch(&self, id: u64) -> Epoch {
         Epoch(Some(self.epoch_base.wrapping_add(id as u32)))
     }
+}
 
-    /// Whether there is room for so many bytes more. Threads that publish at the same moment may pass the limit by one publication each.
+/// Bytes that are taken, of those that may be.
+#[derive(Debug)]
+pub struct Budget {
+    bytes: AtomicUsize,
+    bytes_max: usize,
+}
+
+impl Budget {
+    /// Whether there is room for so many bytes more. Threads that take some at the same moment may pass the limit by as much.
     pub fn has_room(&self, bytes: usize) -> bool {
-        self.bytes.load(Relaxed).saturating_add(bytes) <= self.options.kept_bytes_max
+        self.bytes.load(Relaxed).saturating_add(bytes) <= self.bytes_max
     }
 }
 
-/// Bytes that count in a namespace for as long as this is there.
+/// Bytes that count for as long as this is there.
 #[derive(Debug)]
 pub struct Counted {
-    namespace: Arc<Namespace>,
+    budget: Arc<Budget>,
     bytes: usize,
 }
 
 impl Counted {
-    /// So many bytes.
-    pub fn new(namespace: &Arc<Namespace>, bytes: usize) -> Counted {
-        namespace.bytes.fetch_add(bytes, Relaxed);
-        Counted { namespace: Arc::clone(namespace), bytes }
+    /// So many bytes of a budget.
+    pub fn new(budget: &Arc<Budget>, bytes: usize) -> Counted {
+        budget.bytes.fetch_add(bytes, Relaxed);
+        Counted { budget: Arc::clone(budget), bytes }
     }
 
     /// How many they are.
@@ -57,6 +69,6 @@ impl Counted {
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.namespace.bytes.fetch_sub(self.bytes, Relaxed);
+        self.budget.bytes.fetch_sub(self.bytes, Relaxed);
     }
 }

@@ -107,11 +107,12 @@ struct Frame {
     /// The offset of the publication that a delta is based on; 0: it is in full.
     base: u64,
     bytes: Arc<[u8]>,
+    _counted: Counted,
 }
 
 impl Publication {
     pub(super) fn new(offset: u64, message: Message, published: Instant, namespace: &Arc<Namespace>) -> Publication {
-        let counted = Counted::new(namespace, Publication::bytes_of(&message));
+        let counted = Counted::new(&namespace.publications, Publication::bytes_of(&message));
         Publication { offset, message, published, source: None, skip_history: false, frames: Mutex::default(), counted }
     }
 
@@ -121,7 +122,7 @@ impl Publication {
         let bytes = self.bytes() + size_of::<Source>() + source.key.len();
         Publication {
             source: Some(source.into()),
-            counted: Counted::new(namespace, bytes),
+            counted: Counted::new(&namespace.publications, bytes),
             ..Publication::new(offset, self.message.clone(), self.published, namespace)
         }
     }
@@ -172,7 +173,7 @@ impl Publication {
         *self.frames.lock().unwrap_or_else(PoisonError::into_inner) = Vec::new();
     }
 
-    /// The whole frame in a form; made by the first worker that needs it. `base` is the publication before it, where the form takes deltas.
+    /// The whole frame in a form; made by the first worker that needs it, and kept for others while the publication is the newest. `base` is the publication before it, where the form takes deltas.
     pub fn frame(&self, channel: &Channel, form: Form, base: Option<&Publication>, encoder: &mut Encoder) -> Arc<[u8]> {
         let based_on = base.map_or(0, |base| base.offset);
         let mut frames = self.frames.lock().unwrap_or_else(PoisonError::into_inner);
@@ -181,7 +182,11 @@ impl Publication {
         }
         let frame = encoder.frame(form.encoding(), |differ, message| form.write(self, channel, base, differ, message));
         let bytes: Arc<[u8]> = frame.into();
-        frames.push(Frame { form, base: based_on, bytes: Arc::clone(&bytes) });
+        // Who takes a channel in every form there is gets each made anew where memory is short.
+        let budget = &channel.namespace().frames;
+        if budget.has_room(bytes.len()) {
+            frames.push(Frame { form, base: based_on, bytes: Arc::clone(&bytes), _counted: Counted::new(budget, bytes.len()) });
+        }
         bytes
     }
 }

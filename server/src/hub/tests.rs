@@ -4,7 +4,10 @@ use std::{
 };
 
 use super::*;
-use crate::config;
+use crate::{
+    config,
+    encode::{Encoder, Encoding},
+};
 
 /// A hub with these settings of `[hub]` that posts to so many workers.
 fn hub(workers: usize, mailbox_bytes_max: usize, settings: &[(&str, &str)]) -> Hub {
@@ -265,6 +268,30 @@ fn a_full_namespace_takes_what_a_history_or_an_older_value_makes_room_for() {
     assert_eq!(publish("h:b", 300_000), Err(HubError::Full), "another channel's history stays");
     channel.remove_history();
     assert_eq!(publish("h:b", 300_000), Ok(1));
+}
+
+#[test]
+fn frames_are_shared_while_there_is_room_and_the_publication_is_the_newest() {
+    let settings = [("hub.kept_bytes_max", "1048576")];
+    let (hub, now) = (hub(1, 1 << 30, &settings), Instant::now());
+    let mut encoder = Encoder::new(&config::load(&settings, None, std::iter::empty(), &[]).unwrap().deflate);
+    let mut is_shared = |channel: &str, shape| {
+        let channel = hub.find(channel).unwrap();
+        let form = Form::new(shape, Encoding::Plain);
+        let newest = channel.newest(0).publications.remove(0);
+        let frames = [0, 1].map(|_| newest.frame(&channel, form, None, &mut encoder));
+        assert_eq!(frames[0], frames[1]);
+        Arc::ptr_eq(&frames[0], &frames[1])
+    };
+    for channel in ["a", "b"] {
+        hub.publish(channel, text(&"x".repeat(400_000)), false, now).unwrap();
+    }
+    assert_eq!(
+        [("a", Shape::Raw), ("b", Shape::Raw), ("b", Shape::Stream)].map(|(channel, shape)| is_shared(channel, shape)),
+        [true, true, false]
+    );
+    publish(&hub, "a", now);
+    assert!(is_shared("b", Shape::Stream), "what is no longer the newest has left room");
 }
 
 #[test]
